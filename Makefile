@@ -1,0 +1,63 @@
+# Two commands matter: `make book` and `make test`. Each makes what it needs on the way.
+
+SHELL := /bin/bash
+.DEFAULT_GOAL := help
+.PHONY: help book test lint figures data bench clean
+.DELETE_ON_ERROR:
+
+VENV := .venv
+BIN := $(VENV)/bin
+STAMP := $(VENV)/.installed
+PYTHON ?= python3 python3.14 python3.13 python3.12 python3.11
+PIP := $(BIN)/python -m pip --quiet --disable-pip-version-check
+
+# The same text, sort order and file modes on every machine.
+export PYTHONUTF8 := 1
+export PIP_NO_INPUT := 1
+
+help:  ## list these commands
+	@sed -n 's/^\([a-z]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 10
+
+book: figures  ## build the book into _build/html (no warning allowed)
+	$(BIN)/jupyter-book build book -W -n --keep-going --quiet
+	@echo "The book is ready: open _build/html/index.html"
+
+test: data  ## run every test: package, doctests, chapters, heavy pages run small, built book
+	$(BIN)/python -m pytest
+
+lint: $(STAMP)  ## check style, format and types
+	$(BIN)/ruff check
+	$(BIN)/ruff format --check
+	$(BIN)/mypy
+
+figures: data  ## execute the heavy pages again where their code or parameters changed
+	$(BIN)/python -m nin figures
+
+bench: data  ## measure the training loop against other loops
+	$(PIP) install --requirement benchmarks/requirements.txt
+	$(BIN)/python benchmarks/run.py
+
+clean:  ## remove what was built (not .venv, data/ or results/)
+	rm -rf _build build .mypy_cache .pytest_cache .ruff_cache .hypothesis
+
+data: $(STAMP)
+	$(BIN)/python -m nin data
+
+# Installed once, and again when what to install changes. pip runs under a plain umask, so that an
+# environment made by one user can be read by another.
+$(STAMP): requirements.txt pyproject.toml | $(BIN)/python
+	@echo "Installing requirements.txt into $(VENV) (minutes the first time)"
+	umask 022 && $(PIP) install --requirement requirements.txt
+	@touch $@
+
+$(BIN)/python:
+	@for python in $(PYTHON); do \
+	  "$$python" -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null || continue; \
+	  if ! "$$python" -c 'import ensurepip, venv' 2>/dev/null; then \
+	    echo "$$python cannot make environments. On Debian or Ubuntu: apt-get install python3-venv" >&2; \
+	    exit 1; \
+	  fi; \
+	  umask 022 && exec "$$python" -m venv $(VENV); \
+	done; \
+	echo "No Python 3.11 or newer among: $(PYTHON). Install one, or: make PYTHON=/path/to/python3" >&2; \
+	exit 1

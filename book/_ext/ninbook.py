@@ -1,0 +1,94 @@
+"""What the book needs from Sphinx beyond Jupyter Book.
+
+- Kernels and autodoc import `nin` from this checkout, installed or not.
+- The execution cache notices a change in the package or in the committed records.
+- The ``provenance`` directive shows how an executed figure page came to be.
+- Two flaws of the theme's scripts, which would show as console errors, are mended.
+"""
+
+import hashlib
+import json
+import os
+import sys
+from pathlib import Path
+from typing import Any
+
+from docutils import nodes
+from sphinx.application import Sphinx
+from sphinx.config import Config
+from sphinx.util.docutils import SphinxDirective
+
+ROOT = Path(__file__).resolve().parents[2]
+
+
+class Provenance(SphinxDirective):
+    """``{provenance} page.ipynb``: a folded box with the run behind an executed page."""
+
+    required_arguments = 1
+
+    def run(self) -> list[nodes.Node]:
+        """Return the box; the page is read again when the notebook changes."""
+        relative, absolute = self.env.relfn2path(self.arguments[0])
+        self.env.note_dependency(absolute)
+        notebook = json.loads(Path(absolute).read_text(encoding="utf8"))
+        run = notebook["metadata"].get("papermill") or {}
+        if not run:
+            raise self.error(f"{relative} was not executed by papermill: run `make figures`")
+        rows = {
+            "notebook": f"book/{relative}",
+            "parameters": json.dumps(run.get("parameters", {})),
+            "finished": run["end_time"][:16].replace("T", " ") + " UTC",
+            "seconds": f"{run['duration']:.0f}",
+            "papermill": run["version"],
+        }
+        fields = nodes.field_list()
+        for name, value in rows.items():
+            body = nodes.field_body("", nodes.paragraph("", "", nodes.literal(text=value)))
+            fields += nodes.field("", nodes.field_name(text=name), body)
+        box = nodes.admonition(classes=["admonition", "dropdown", "provenance"])
+        box += nodes.title(text="Provenance")
+        box += fields
+        return [box]
+
+
+def inputs_digest() -> str:
+    """Return a digest of all that a chapter's output depends on besides its own cells."""
+    digest = hashlib.sha256()
+    inputs = [*(ROOT / "nin").rglob("*.py"), *(ROOT / "nin").rglob("*.mplstyle")]
+    inputs += [path for path in (ROOT / "results").rglob("*") if path.is_file()]
+    for path in [*sorted(inputs), ROOT / "requirements.txt"]:
+        digest.update(f"{path.relative_to(ROOT)} {path.stat().st_size}\n".encode())
+        digest.update(path.read_bytes())
+    return digest.hexdigest()[:12]
+
+
+def cache_per_inputs(app: Sphinx, config: Config) -> None:
+    """Give each state of the inputs its own execution cache: it compares the cells' text only."""
+    if config.nb_execution_mode == "cache" and not config.nb_execution_cache_path:
+        cache = Path(app.outdir).parent / f".jupyter_cache_{inputs_digest()}"
+        config.nb_execution_cache_path = str(cache)
+
+
+def tidy_scripts(
+    app: Sphinx, pagename: str, templatename: str, context: dict[str, Any], doctree: nodes.document
+) -> None:
+    """Drop scripts that a page would run twice, and name the theme's default mode."""
+    seen, kept = set(), []
+    for script in context.get("script_files", []):
+        body = getattr(script, "attributes", {}).get("body")
+        if body is None or body not in seen:
+            kept.append(script)
+        seen.add(body)
+    context["script_files"] = kept
+    context["default_mode"] = context.get("default_mode") or "auto"
+
+
+def setup(app: Sphinx) -> dict[str, object]:
+    """Register with Sphinx, and let this process and its kernels import `nin`."""
+    sys.path.insert(0, str(ROOT))
+    paths = [str(ROOT), os.environ.get("PYTHONPATH")]
+    os.environ["PYTHONPATH"] = os.pathsep.join(path for path in paths if path)
+    app.add_directive("provenance", Provenance)
+    app.connect("config-inited", cache_per_inputs, priority=1)  # before the cache is opened
+    app.connect("html-page-context", tidy_scripts, priority=900)  # after all scripts are in
+    return {"version": "1", "parallel_read_safe": True, "parallel_write_safe": True}

@@ -1,0 +1,20 @@
+"""What every test of the project shares."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parent
+
+# The kernels that nbval and papermill start import `nin` from this checkout.
+_paths = [str(ROOT), os.environ.get("PYTHONPATH")]
+os.environ["PYTHONPATH"] = os.pathsep.join(path for path in _paths if path)
+
+
+def pytest_collectstart(collector: pytest.Collector) -> None:
+    """Compare a chapter's results, not its progress bars (they go to stderr)."""
+    if collector.path.suffix == ".ipynb" and hasattr(collector, "skip_compare"):
+        collector.skip_compare += ("stderr",)
