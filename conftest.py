@@ -12,6 +12,8 @@ ROOT = Path(__file__).resolve().parent
 # The kernels that nbval and papermill start import `nin` from this checkout.
 _paths = [str(ROOT), os.environ.get("PYTHONPATH")]
 os.environ["PYTHONPATH"] = os.pathsep.join(path for path in _paths if path)
+# Those kernels draw into the notebook; an inherited "agg" would drop their figures.
+os.environ.pop("MPLBACKEND", None)
 
 
 def pytest_collectstart(collector: pytest.Collector) -> None:

@@ -88,6 +88,7 @@ def setup(app: Sphinx) -> dict[str, object]:
     sys.path.insert(0, str(ROOT))
     paths = [str(ROOT), os.environ.get("PYTHONPATH")]
     os.environ["PYTHONPATH"] = os.pathsep.join(path for path in paths if path)
+    os.environ.pop("MPLBACKEND", None)  # a kernel that inherits "agg" puts no figure on its page
     app.add_directive("provenance", Provenance)
     app.connect("config-inited", cache_per_inputs, priority=1)  # before the cache is opened
     app.connect("html-page-context", tidy_scripts, priority=900)  # after all scripts are in

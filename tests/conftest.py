@@ -1,0 +1,21 @@
+"""Fixtures that several test files share."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[1]
+
+
+@pytest.fixture(scope="session")
+def built_book() -> Path:
+    """The folder of the HTML pages, built now: seconds when nothing has changed since the last."""
+    build = [Path(sys.executable).with_name("jupyter-book"), "build", "book", "--quiet"]
+    strict = ["-W", "-n", "--keep-going"]
+    done = subprocess.run([*build, *strict], cwd=ROOT, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, f"the book does not build:\n{done.stdout}\n{done.stderr}"
+    return ROOT / "_build" / "html"

@@ -1,0 +1,66 @@
+"""The files that hold the book together."""
+
+from __future__ import annotations
+
+import importlib.metadata
+import json
+import re
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+ROOT = Path(__file__).resolve().parents[1]
+BOOK = ROOT / "book"
+NOTEBOOKS = sorted(path for path in BOOK.rglob("*.ipynb") if ".ipynb_checkpoints" not in path.parts)
+
+
+def toc_entries() -> list[str]:
+    toc = yaml.safe_load((ROOT / "_toc.yml").read_text(encoding="utf8"))
+    chapters = [chapter for part in toc.get("parts", []) for chapter in part["chapters"]]
+    return [toc["root"], *(chapter["file"] for chapter in chapters)]
+
+
+def code_cells(notebook: Path) -> list[dict[str, Any]]:
+    cells = json.loads(notebook.read_text(encoding="utf8"))["cells"]
+    return [cell for cell in cells if cell["cell_type"] == "code" and "".join(cell["source"])]
+
+
+def test_toc_in_the_book_is_a_link_to_the_one_at_the_top() -> None:
+    assert (BOOK / "_toc.yml").read_bytes() == (ROOT / "_toc.yml").read_bytes()
+    assert (BOOK / "_toc.yml").resolve() == ROOT / "_toc.yml"
+
+
+@pytest.mark.parametrize("entry", toc_entries())
+def test_every_toc_entry_is_one_page(entry: str) -> None:
+    assert len(list(BOOK.glob(f"{entry}.*"))) == 1
+
+
+def test_every_page_is_in_the_toc() -> None:
+    pages = [path for path in [*BOOK.rglob("*.md"), *NOTEBOOKS] if "_ext" not in path.parts]
+    assert {str(path.relative_to(BOOK).with_suffix("")) for path in pages} == set(toc_entries())
+
+
+def test_every_pin_is_what_is_installed() -> None:
+    text = (ROOT / "requirements.txt").read_text(encoding="utf8")
+    pins = dict(re.findall(r"^([\w-]+)==(\S+)", text, flags=re.MULTILINE))
+    assert pins["jupyter-book"].startswith("1."), "Jupyter Book 2 builds nothing from _config.yml"
+    installed = {name: importlib.metadata.version(name).split("+")[0] for name in pins}
+    assert installed == pins, "run `make test`, which installs requirements.txt"
+
+
+@pytest.mark.parametrize("notebook", NOTEBOOKS, ids=lambda path: path.stem)
+def test_every_cell_was_executed_in_order_and_without_error(notebook: Path) -> None:
+    cells = code_cells(notebook)
+    counts = [cell["execution_count"] for cell in cells]
+    assert counts == list(range(1, len(cells) + 1)), "restart the kernel and run all cells"
+    outputs = [output for cell in cells for output in cell["outputs"]]
+    assert not [output for output in outputs if output["output_type"] == "error"]
+
+
+@pytest.mark.parametrize("notebook", NOTEBOOKS, ids=lambda path: path.stem)
+def test_no_notebook_tells_where_it_was_run(notebook: Path) -> None:
+    text = notebook.read_text(encoding="utf8")
+    assert not re.findall(rf"{re.escape(str(ROOT))}|/tmp/\w+|/home/\w+|/root/\w*", text)
+    assert json.loads(text)["metadata"]["kernelspec"]["name"] == "python3"
