@@ -1,7 +1,7 @@
 """What the book needs from Sphinx beyond Jupyter Book.
 
 - Kernels and autodoc import `nin` from this checkout, installed or not.
-- The execution cache notices a change in the package or in the committed records.
+- A rebuild notices a change in the package, in the committed records or in a style.
 - The ``provenance`` directive shows how an executed figure page came to be.
 - Two flaws of the theme's scripts, which would show as console errors, are mended.
 """
@@ -10,6 +10,7 @@ import hashlib
 import json
 import os
 import sys
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
@@ -51,22 +52,35 @@ class Provenance(SphinxDirective):
         return [box]
 
 
-def inputs_digest() -> str:
-    """Return a digest of all that a chapter's output depends on besides its own cells."""
-    digest = hashlib.sha256()
-    inputs = [*(ROOT / "nin").rglob("*.py"), *(ROOT / "nin").rglob("*.mplstyle")]
-    inputs += [path for path in (ROOT / "results").rglob("*") if path.is_file()]
-    for path in [*sorted(inputs), ROOT / "requirements.txt"]:
-        digest.update(f"{path.relative_to(ROOT)} {path.stat().st_size}\n".encode())
-        digest.update(path.read_bytes())
-    return digest.hexdigest()[:12]
+def digest(paths: Iterable[Path]) -> str:
+    """Return a short digest of the names and contents of these files."""
+    total = hashlib.sha256()
+    for path in sorted(paths):
+        total.update(f"{path.relative_to(ROOT)} {path.stat().st_size}\n".encode())
+        total.update(path.read_bytes())
+    return total.hexdigest()[:12]
 
 
-def cache_per_inputs(app: Sphinx, config: Config) -> None:
-    """Give each state of the inputs its own execution cache: it compares the cells' text only."""
+def chapter_inputs() -> list[Path]:
+    """Return the files that a chapter's output depends on besides its own cells."""
+    package = [
+        path for suffix in ("py", "mplstyle") for path in (ROOT / "nin").rglob(f"*.{suffix}")
+    ]
+    records = [path for path in (ROOT / "results").rglob("*") if path.is_file()]
+    return [*package, *records, ROOT / "requirements.txt"]
+
+
+def notice_changes(app: Sphinx, config: Config) -> None:
+    """Let a rebuild see what it would otherwise overlook.
+
+    The execution cache compares the text of cells only, so each state of the package and of the
+    records gets its own. And a page is written again when a style of the book has changed.
+    """
     if config.nb_execution_mode == "cache" and not config.nb_execution_cache_path:
-        cache = Path(app.outdir).parent / f".jupyter_cache_{inputs_digest()}"
+        cache = Path(app.outdir).parent / f".jupyter_cache_{digest(chapter_inputs())}"
         config.nb_execution_cache_path = str(cache)
+    styles = [path for path in (ROOT / "book" / "_static").rglob("*") if path.is_file()]
+    config.html_context = {**config.html_context, "styles": digest(styles)}
 
 
 def tidy_scripts(
@@ -90,6 +104,6 @@ def setup(app: Sphinx) -> dict[str, object]:
     os.environ["PYTHONPATH"] = os.pathsep.join(path for path in paths if path)
     os.environ.pop("MPLBACKEND", None)  # a kernel that inherits "agg" puts no figure on its page
     app.add_directive("provenance", Provenance)
-    app.connect("config-inited", cache_per_inputs, priority=1)  # before the cache is opened
+    app.connect("config-inited", notice_changes, priority=1)  # before the cache is opened
     app.connect("html-page-context", tidy_scripts, priority=900)  # after all scripts are in
     return {"version": "1", "parallel_read_safe": True, "parallel_write_safe": True}
