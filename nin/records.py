@@ -1,0 +1,200 @@
+"""Run records: what a run was, what it gave, and the proof that the file is whole.
+
+A record is one ``.npz`` file without pickle: the arrays of a `History` and a JSON text ``meta`` with
+configuration, versions, commit, device and wall time, sealed by a SHA-256 over all of it. Its name
+ends in the hash of the configuration, by which it is found again.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+import io
+import json
+import os
+import platform
+import subprocess
+import tempfile
+import zipfile
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from nin.experiments import Experiment
+from nin.history import History
+
+PROJECT = Path(__file__).resolve().parents[1]
+RESULTS = PROJECT / "results"
+
+
+class RecordError(RuntimeError):
+    """A record is damaged or cannot be written; the message names it and says what to do."""
+
+
+@dataclass(frozen=True)
+class RunRecord:
+    """A run: what was asked, what came, and how.
+
+    Attributes:
+        experiment: The configuration.
+        history: The course of the run.
+        made: How it was made: versions, commit, device, threads, seconds, UTC time.
+    """
+
+    experiment: Experiment
+    history: History
+    made: dict[str, str | int | float]
+
+
+def record_path(experiment: Experiment, folder: Path = RESULTS) -> Path:
+    """Return where an experiment's record lies, or shall lie."""
+    e = experiment
+    return folder / f"{e.loss}-depth{e.depth}-K{e.K:.4g}-seed{e.seed}-{e.key}.npz"
+
+
+def provenance(seconds: float, device: str) -> dict[str, str | int | float]:
+    """Describe how a run that took `seconds` on `device` was made, here and now."""
+    git = subprocess.run(
+        ["git", "describe", "--always", "--dirty", "--exclude=*"],
+        cwd=PROJECT,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    return {
+        "seconds": round(seconds, 1),
+        "device": torch.cuda.get_device_name(device) if device != "cpu" else _processor(),
+        "threads": torch.get_num_threads(),
+        "torch": torch.__version__,
+        "numpy": np.__version__,
+        "python": platform.python_version(),
+        "commit": git.stdout.strip() or "unknown",
+        "utc": np.datetime_as_string(np.datetime64("now"), unit="s"),
+    }
+
+
+def save(record: RunRecord, folder: Path = RESULTS) -> Path:
+    """Write a record, all of it or nothing, replacing one of the same configuration.
+
+    Returns:
+        Its path.
+
+    Raises:
+        RecordError: If it cannot be written there. The record is then kept in the system's folder
+            for temporary files, if there is room, and the message says where.
+    """
+    arrays = _arrays(record)
+    content = io.BytesIO()
+    np.savez_compressed(content, sha256=np.array(_seal(arrays)), **arrays)
+    path = record_path(record.experiment, folder)
+    try:
+        _write(path, content.getvalue())
+    except OSError as error:
+        rescue = Path(tempfile.gettempdir()) / path.name
+        try:
+            _write(rescue, content.getvalue())
+            kept = f"It is kept as {rescue}: make room, move it there, and say the same again."
+        except OSError:
+            kept = "Make room and say the same again: only this run is trained anew."
+        raise RecordError(f"cannot write the record {path}: {error}. {kept}") from error
+    return path
+
+
+def load(experiment: Experiment, folder: Path = RESULTS) -> RunRecord | None:
+    """Read an experiment's record.
+
+    Returns:
+        The record, or None if there is none.
+
+    Raises:
+        RecordError: If the file is truncated, was edited, or is another experiment's.
+    """
+    path = record_path(experiment, folder)
+    if not path.exists():
+        return None
+    record = read(path)
+    if record.experiment != experiment:
+        raise RecordError(f"{path} is the record of another run: delete it, and it is trained anew")
+    return record
+
+
+def read(path: Path) -> RunRecord:
+    """Read any record file.
+
+    Raises:
+        RecordError: If it is truncated or was edited.
+    """
+    try:
+        with np.load(path, allow_pickle=False) as file:
+            arrays = dict(file)
+        seal = str(arrays.pop("sha256"))
+        if seal != _seal(arrays):
+            raise ValueError("its content does not match its checksum")
+        return _record(arrays)
+    except (ValueError, KeyError, TypeError, EOFError, OSError, zipfile.BadZipFile) as error:
+        raise RecordError(
+            f"the record {path} is damaged ({error}): restore it, or delete it and it is trained anew"
+        ) from error
+
+
+def _arrays(record: RunRecord) -> dict[str, np.ndarray]:
+    """Return a record as named arrays."""
+    h = record.history
+    arrays = {k: v for k, v in vars(h).items() if isinstance(v, np.ndarray)}
+    arrays |= {f"norm/{name}": values for name, values in h.norms.items()}
+    meta = {
+        "experiment": dataclasses.asdict(record.experiment),
+        "made": record.made,
+        "steps_per_epoch": h.steps_per_epoch,
+        "diverged_step": h.diverged_step,
+        "last_finite_loss": h.last_finite_loss,
+        "about": "arrays: see nin.history.History; norm/NAME: Euclidean norm at each of `step`",
+    }
+    arrays["meta"] = np.array(json.dumps(meta, sort_keys=True))
+    return arrays
+
+
+def _record(arrays: dict[str, np.ndarray]) -> RunRecord:
+    """Invert `_arrays`."""
+    meta = json.loads(str(arrays.pop("meta")))
+    norms = {k[5:]: arrays.pop(k) for k in list(arrays) if k.startswith("norm/")}
+    scalars = {k: meta[k] for k in ("steps_per_epoch", "diverged_step", "last_finite_loss")}
+    history = History(norms=norms, **arrays, **scalars)
+    return RunRecord(Experiment(**meta["experiment"]), history, meta["made"])
+
+
+def _seal(arrays: dict[str, np.ndarray]) -> str:
+    """Return the SHA-256 over names, types, shapes and bytes of all arrays."""
+    digest = hashlib.sha256()
+    for name in sorted(arrays):
+        a = np.ascontiguousarray(arrays[name])
+        digest.update(f"{name} {a.dtype.str} {a.shape} ".encode())
+        digest.update(a.tobytes())
+    return digest.hexdigest()
+
+
+def _write(path: Path, content: bytes) -> None:
+    """Write a file whole: under another name first, on the disk before it is renamed."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    descriptor, partial = tempfile.mkstemp(dir=path.parent, prefix=".partial-")
+    try:
+        with os.fdopen(descriptor, "wb") as file:
+            file.write(content)
+            file.flush()
+            os.fsync(file.fileno())
+        os.chmod(partial, 0o644)
+        os.replace(partial, path)
+    except BaseException:
+        Path(partial).unlink(missing_ok=True)
+        raise
+
+
+def _processor() -> str:
+    """Return the processor's name."""
+    try:
+        lines = Path("/proc/cpuinfo").read_text(encoding="utf8").splitlines()
+        return next(line.split(":", 1)[1].strip() for line in lines if line.startswith("model name"))
+    except (OSError, StopIteration):
+        return platform.processor() or platform.machine()
