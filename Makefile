@@ -9,7 +9,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 PYTHON ?= python3 python3.14 python3.13 python3.12 python3.11
-PIP := $(BIN)/python -m pip --quiet --disable-pip-version-check
+PIP := $(BIN)/python -m pip --quiet --quiet --disable-pip-version-check
 
 # The same text, sort order and file modes on every machine.
 export PYTHONUTF8 := 1
@@ -47,7 +47,7 @@ data: $(STAMP)
 # environment made by one user can be read by another.
 $(STAMP): requirements.txt pyproject.toml | $(BIN)/python
 	@echo "Installing requirements.txt into $(VENV) (minutes the first time)"
-	umask 022 && $(PIP) install --requirement requirements.txt
+	@umask 022 && $(PIP) install --requirement requirements.txt
 	@touch $@
 
 $(BIN)/python:
