@@ -42,6 +42,13 @@ def test_every_page_is_in_the_toc() -> None:
     assert {str(path.relative_to(BOOK).with_suffix("")) for path in pages} == set(toc_entries())
 
 
+def test_every_module_is_on_the_package_page() -> None:
+    files = [path.relative_to(ROOT).with_suffix("").parts for path in (ROOT / "nin").rglob("*.py")]
+    modules = {".".join(parts).removesuffix(".__init__") for parts in files}
+    listed = re.findall(r"automodule:: (\S+)", (BOOK / "api.md").read_text(encoding="utf8"))
+    assert sorted(listed) == sorted(modules - {"nin", "nin.__main__", "nin.theory"})
+
+
 def test_every_pin_is_what_is_installed() -> None:
     text = (ROOT / "requirements.txt").read_text(encoding="utf8")
     pins = dict(re.findall(r"^([\w-]+)==(\S+)", text, flags=re.MULTILINE))

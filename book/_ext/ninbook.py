@@ -93,7 +93,7 @@ def read_docstring_as_text(
     Types stand in annotations, so a colon is punctuation: an empty first line (a backslash) keeps
     napoleon from taking what precedes the colon for a type.
     """
-    read = ["\\ "] if what in {"attribute", "data"} else []
+    read = ["\\ "] if what in {"attribute", "data", "property"} else []
     for line in lines:
         # |B| is a size, not a substitution; and `Chain`s is one word with code in it.
         bars = re.sub(r"(`.*?`)|\|", lambda found: found[1] or r"\|", line)
