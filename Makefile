@@ -8,7 +8,7 @@ SHELL := /bin/bash
 VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
-PYTHON ?= python3 python3.14 python3.13 python3.12 python3.11
+PYTHON ?= python3 python3.14 python3.13 python3.12 python3.11 /usr/bin/python3
 PIP := $(BIN)/python -m pip --quiet --quiet --disable-pip-version-check
 
 # The same text, sort order and file modes on every machine.
