@@ -14,6 +14,9 @@ PIP := $(BIN)/python -m pip --quiet --quiet --disable-pip-version-check
 # The same text, sort order and file modes on every machine.
 export PYTHONUTF8 := 1
 export PIP_NO_INPUT := 1
+# Kernels follow the project's settings, not the user's: no startup files, no note about encryption.
+export IPYTHONDIR := $(CURDIR)/build/ipython
+KERNEL := build/ipython/profile_default/ipython_kernel_config.py
 
 help:  ## list these commands
 	@sed -n 's/^\([a-z]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 10
@@ -40,7 +43,7 @@ bench: data  ## measure the training loop against other loops
 clean:  ## remove what was built (not .venv, data/ or results/)
 	rm -rf _build build .mypy_cache .pytest_cache .ruff_cache .hypothesis
 
-data: $(STAMP)
+data: $(STAMP) $(KERNEL)
 	$(BIN)/python -m nin data
 
 # Installed once, and again when what to install changes. pip runs under a plain umask, so that an
@@ -49,6 +52,10 @@ $(STAMP): requirements.txt pyproject.toml | $(BIN)/python
 	@echo "Installing requirements.txt into $(VENV) (minutes the first time)"
 	@umask 022 && $(PIP) install --requirement requirements.txt
 	@touch $@
+
+$(KERNEL):
+	@mkdir -p $(@D)
+	@echo 'get_config().IPKernelApp.log_level = "ERROR"' > $@
 
 $(BIN)/python:
 	@for python in $(PYTHON); do \
