@@ -11,6 +11,9 @@ from typing import Any
 import pytest
 import yaml
 
+from nin import figures
+from nin.phases import Phase
+
 ROOT = Path(__file__).resolve().parents[1]
 BOOK = ROOT / "book"
 NOTEBOOKS = sorted(path for path in BOOK.rglob("*.ipynb") if ".ipynb_checkpoints" not in path.parts)
@@ -40,6 +43,20 @@ def test_every_toc_entry_is_one_page(entry: str) -> None:
 def test_every_page_is_in_the_toc() -> None:
     pages = [path for path in [*BOOK.rglob("*.md"), *NOTEBOOKS] if "_ext" not in path.parts]
     assert {str(path.relative_to(BOOK).with_suffix("")) for path in pages} == set(toc_entries())
+
+
+def test_every_name_of_the_notation_is_in_the_code() -> None:
+    code = "\n".join(path.read_text(encoding="utf8") for path in (ROOT / "nin").rglob("*.py"))
+    rows = re.findall(r"^\| \$.*", (BOOK / "notation.md").read_text(encoding="utf8"), re.MULTILINE)
+    names = {name for row in rows for name in re.findall(r"`(\w+)`", row.split("|")[2])}
+    assert len(names) > 20
+    assert not {name for name in names if not re.search(rf"\b{name}\b", code)}
+
+
+def test_notation_shows_the_colours_of_the_figures() -> None:
+    shown = re.findall(r"background:(#\w{6})", (BOOK / "notation.md").read_text(encoding="utf8"))
+    curves = [figures.TRAIN, figures.TEST, figures.NIW, figures.NEXT]
+    assert shown == [*(figures.PHASE_COLORS[phase] for phase in Phase), *curves]
 
 
 def test_every_module_is_on_the_package_page() -> None:
