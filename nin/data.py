@@ -59,9 +59,7 @@ class Dataset:
         return Dataset(*(t.to(device) for t in vars(self).values()))
 
 
-def load(
-    scaling: str = "std", folder: str | Path | None = None, split_seed: int = 0
-) -> Dataset:
+def load(scaling: str = "std", folder: str | Path | None = None, split_seed: int = 0) -> Dataset:
     """Load Fashion-MNIST, split 60/40 and scaled as in App. B.
 
     The 70,000 images are shuffled once with `split_seed` and the first 42,000 train; the paper
@@ -188,8 +186,12 @@ def _torchvision_download(tmp: Path) -> Path:
 def _apt_download(tmp: Path) -> Path:
     """Fetch and unpack Debian's package without installing it or being root."""
     if shutil.which("apt-get") and shutil.which("dpkg-deb"):
-        quiet = {"cwd": tmp, "capture_output": True, "check": False}
-        subprocess.run(["apt-get", "download", "dataset-fashion-mnist"], **quiet)  # type: ignore[call-overload]
+        _quietly(["apt-get", "download", "dataset-fashion-mnist"], tmp)
         for package in tmp.glob("*.deb"):
-            subprocess.run(["dpkg-deb", "--extract", str(package), "."], **quiet)  # type: ignore[call-overload]
+            _quietly(["dpkg-deb", "--extract", package.name, "."], tmp)
     return tmp / DEBIAN_DATA.relative_to("/")
+
+
+def _quietly(command: list[str], folder: Path) -> None:
+    """Run a command whose failure shows in what it did not leave behind."""
+    subprocess.run(command, cwd=folder, capture_output=True, check=False)

@@ -16,7 +16,7 @@ from nin.training import PRECISIONS
 
 D_IN, D_OUT = 784, 10
 RECORD_FORMAT = 1
-"""Raise it when a change of the training loop makes old records wrong: all are then trained anew."""
+"""Raise it when a change of the training loop makes old records wrong: all are trained anew."""
 
 
 @dataclass(frozen=True)
@@ -44,6 +44,7 @@ class Experiment:
         scaling: Of the pixels: ``"std"`` or, as printed, ``"variance"``; see `nin.data.load`.
         split_seed: Of the 60/40 split, the same for all runs.
         precision: ``"float32"``, or ``"bf16"`` products.
+        evaluations: Clean evaluations per decade of steps; measuring does not change the run.
 
     Raises:
         ValueError: If a field has the wrong type, range or name.
@@ -68,6 +69,7 @@ class Experiment:
     scaling: str = "std"
     split_seed: int = 0
     precision: str = "float32"
+    evaluations: int = 10
 
     def __post_init__(self) -> None:  # noqa: D105
         for field in dataclasses.fields(self):
@@ -86,7 +88,7 @@ class Experiment:
         """The noise variance sigma_eps**2 in Table 1's unit."""
         return self.sigma_eps**2 / self.unit
 
-    def at(self, K: float, **changes: object) -> Experiment:  # noqa: N803
+    def at(self, K: float, **changes: object) -> Experiment:
         """Return the experiment at a noise variance given in Table 1's unit.
 
         >>> FIG3.at(1.8).sigma_eps ** 2 * FIG3.eta / 784
@@ -133,6 +135,19 @@ def experiment(name: str) -> Experiment:
     if name not in EXPERIMENTS:
         raise ValueError(f"experiment must be one of {sorted(EXPERIMENTS)}, not {name!r}")
     return EXPERIMENTS[name]
+
+
+def strengths(base: Experiment, K: list[float], sigma_eps: list[float]) -> list[Experiment]:
+    """Return an experiment at several noise strengths.
+
+    Args:
+        base: The experiment.
+        K: Noise variances in Table 1's unit.
+        sigma_eps: Standard deviations; if there are any, they take the place of `K`.
+    """
+    if sigma_eps:
+        return [dataclasses.replace(base, sigma_eps=s) for s in sigma_eps]
+    return [base.at(k) for k in K]
 
 
 def check_type(name: str, value: object, annotation: str) -> object:
@@ -182,11 +197,13 @@ def _check_ranges(e: Experiment) -> None:
         raise ValueError(f"sigma_eps must be finite and >= 0, not {e.sigma_eps}")
     if not (math.isfinite(e.eta) and e.eta > 0):
         raise ValueError(f"eta must be finite and > 0, not {e.eta}")
-    for name in ("epochs", "depth", "width", "batch_size"):
+    for name in ("epochs", "depth", "width", "batch_size", "evaluations"):
         if getattr(e, name) < 1:
             raise ValueError(f"{name} must be >= 1, not {getattr(e, name)}")
     if e.batch_size > N_TRAIN:
-        raise ValueError(f"batch_size must be at most {N_TRAIN}, the training set, not {e.batch_size}")
+        raise ValueError(
+            f"batch_size must be at most {N_TRAIN}, the training set, not {e.batch_size}"
+        )
 
 
 FIG1 = Experiment(eta=0.05, batch_size=128, depth=3)

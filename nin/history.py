@@ -7,6 +7,8 @@ from dataclasses import dataclass, field
 import numpy as np
 
 Array = np.ndarray
+CLEAN_QUANTITIES = ("train_loss", "train_accuracy", "val_loss", "val_accuracy")
+"""The fields of a `History` measured with eps = 0, in the order they are measured."""
 
 
 @dataclass(frozen=True)

@@ -2,13 +2,19 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-MSE_NORMS = {"mean": lambda d: 1 / d, "half_mean": lambda d: 0.5 / d, "half_sum": lambda d: 0.5, "sum": lambda d: 1.0}
+MSE_NORMS: dict[str, Callable[[int], float]] = {
+    "mean": lambda d: 1 / d,
+    "half_mean": lambda d: 0.5 / d,
+    "half_sum": lambda d: 0.5,
+    "sum": lambda d: 1.0,
+}
 """The factor before the sum of squares over d outputs, by name."""
 
 
@@ -61,7 +67,7 @@ class Loss:
 
 
 def accuracy(z: Tensor, y: Tensor) -> Tensor:
-    """Return the share of samples whose largest output is the label's, (...,) from (..., batch, d)."""
+    """Return the share of samples whose largest output is the label's, (...) of (..., batch, d)."""
     labels = y.argmax(-1) if y.is_floating_point() else y
     return (z.argmax(-1) == labels).float().mean(-1)
 

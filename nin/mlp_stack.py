@@ -16,7 +16,7 @@ from torch.nn import functional as F
 
 from nin.losses import Loss, accuracy
 from nin.models import MLP
-from nin.nodes import NoiseInjection
+from nin.nodes import node_of
 
 _EVALUATION_CHUNK = 2000  # samples at a time: its activations fit in cache, and in 20 MB
 _aten = torch.ops.aten
@@ -77,20 +77,21 @@ class MLPStack:
         self.dtype = torch.bfloat16 if precision == "bf16" else torch.float32
         self.activation = _ACTIVATIONS[models[0].activation]
         self.weights: list[Tensor] = []  # per layer (R, d_out, d_in)
-        self.shifts: list[Tensor] = []  # per layer (R, k, d_out): the rows b and w_ni it has
-        self.has_bias: list[bool] = []
+        self.shifts: list[Tensor] = []  # per layer (R, 2, d_out): b and w_ni, 0 where there is none
+        self.trained: list[Tensor] = []  # per layer (2, 1): 1 where it has b, where it has w_ni
         self.node_layer: int | None = None
-        for i, layer in enumerate(models[0].layers):
-            layers = [m.layers[i] for m in models]
-            rows = []
-            if layer.bias is not None:
-                rows.append(torch.stack([x.bias.detach() for x in layers]))
-            if isinstance(getattr(layer, "nin", None), NoiseInjection):
-                self.node_layer = i
-                rows.append(torch.stack([x.nin.w_ni.detach() for x in layers]))
+        for i in range(len(models[0].layers)):
+            layers = [m.linear(i) for m in models]
             self.weights.append(torch.stack([x.weight.detach() for x in layers]))
-            self.shifts.append(torch.stack(rows, 1) if rows else self.weights[-1].new_zeros(0))
-            self.has_bias.append(layer.bias is not None)
+            shift = self.weights[i].new_zeros(len(models), 2, layers[0].out_features)
+            trained = shift.new_zeros(2, 1)
+            for r, layer in enumerate(layers):
+                if layer.bias is not None:
+                    trained[0], shift[r, 0] = 1, layer.bias.detach()
+                if (node := node_of(layer)) is not None:
+                    trained[1], shift[r, 1], self.node_layer = 1, node.w_ni.detach(), i
+            self.shifts.append(shift)
+            self.trained.append(trained)
         self._forget()
 
     def step(self, x: Tensor, y: Tensor, eps: Tensor) -> tuple[Tensor, Tensor]:
@@ -115,7 +116,7 @@ class MLPStack:
         for i in reversed(range(len(self.weights))):
             if i:
                 back = torch.bmm(delta, low[i], out=self._gradients[b][i - 1])
-            self._update(i, delta, inputs[i], sources[i])
+            self._update(i, delta, inputs[i], sources)
             if i:
                 kept = inputs[i] if self.activation.keeps == "output" else self._kept[b][i - 1]
                 self.activation.backward_(back, kept)
@@ -132,48 +133,47 @@ class MLPStack:
         runs, low = len(self.weights[0]), self._low_weights()
         total = x.new_zeros(2, runs, dtype=torch.float64)
         for xs, ys in zip(x.split(_EVALUATION_CHUNK), y.split(_EVALUATION_CHUNK), strict=True):
-            xs, ys = xs.expand(runs, *xs.shape), ys.expand(runs, *ys.shape)
-            sources = self._sources(torch.zeros_like(ys, dtype=torch.float32))
-            z = self._forward(xs, sources, low, self._buffers(xs.shape[1]))[1].float()
-            total[0] += self.loss.values(z, ys).sum(-1)
-            total[1] += accuracy(z, ys) * xs.shape[1]
+            n = len(xs)
+            sources = self._sources(torch.zeros(runs, n, device=x.device))
+            z = self._forward(xs.expand(runs, n, -1), sources, low, self._buffers(n))[1].float()
+            labels = ys.expand(runs, *ys.shape)
+            total[0] += self.loss.values(z, labels).sum(-1)
+            total[1] += accuracy(z, labels) * n
         return total[0] / len(x), total[1] / len(x)
 
     def norms(self) -> dict[str, Tensor]:
         """Return the Euclidean norms, (R,) each, of the NIWs and of each weight matrix."""
         norms = {f"layers.{i}.weight": w.flatten(1).norm(dim=1) for i, w in enumerate(self.weights)}
         if self.node_layer is not None:
-            norms["w_ni"] = self.shifts[self.node_layer][:, -1].norm(dim=1)
+            norms["w_ni"] = self.shifts[self.node_layer][:, 1].norm(dim=1)
         return norms
 
     def keep(self, runs: Tensor) -> None:
         """Go on with some of the runs only, given by their places, (R',) int64."""
         self.weights = [w[runs] for w in self.weights]
-        self.shifts = [s[runs] if s.numel() else s for s in self.shifts]
+        self.shifts = [s[runs] for s in self.shifts]
         self._forget()
 
-    def write_back(self, run: int, model: MLP) -> None:
+    def write_back(self, run: int, model: nn.Module) -> None:
         """Copy one run's parameters into a network."""
+        assert isinstance(model, MLP)  # the networks that the stack was made of
         with torch.no_grad():
-            for i, layer in enumerate(model.layers):
-                layer.weight.copy_(self.weights[i][run])
-                if self.has_bias[i]:
+            for i, weight in enumerate(self.weights):
+                layer = model.linear(i)
+                layer.weight.copy_(weight[run])
+                if layer.bias is not None:
                     layer.bias.copy_(self.shifts[i][run, 0])
-                if i == self.node_layer:
-                    layer.nin.w_ni.copy_(self.shifts[i][run, -1])
+                if (node := node_of(layer)) is not None:
+                    node.w_ni.copy_(self.shifts[i][run, 1])
 
     def _forward(
-        self, x: Tensor, sources: list[Tensor | None], low: list[Tensor], z: list[Tensor]
+        self, x: Tensor, sources: Tensor, low: list[Tensor], z: list[Tensor]
     ) -> tuple[list[Tensor], Tensor]:
         """Return the inputs of each layer and the outputs of the last."""
         b, inputs = x.shape[1], [x]
         for i, weight in enumerate(low):
-            source = sources[i]
-            if source is None:
-                torch.bmm(inputs[i], weight.mT, out=z[i])
-            else:
-                torch.bmm(source, self.shifts[i].to(self.dtype), out=z[i])
-                z[i].baddbmm_(inputs[i], weight.mT)
+            torch.bmm(sources, self.shifts[i].to(self.dtype), out=z[i])
+            z[i].baddbmm_(inputs[i], weight.mT)
             if i < len(low) - 1:
                 if self.activation.keeps == "input":
                     self._kept[b][i].copy_(z[i])
@@ -181,23 +181,17 @@ class MLPStack:
                 inputs.append(z[i])
         return inputs, z[-1]
 
-    def _update(self, i: int, delta: Tensor, x: Tensor, source: Tensor | None) -> None:
+    def _update(self, i: int, delta: Tensor, x: Tensor, sources: Tensor) -> None:
         """Subtract eta times the gradient, which `delta` carries already, from layer i."""
         if self.dtype == torch.float32:
             self.weights[i].baddbmm_(delta.mT, x, alpha=-1)
         else:
             self.weights[i].sub_(torch.bmm(delta.mT, x))
-        if source is not None:
-            self.shifts[i].sub_(torch.bmm(source.mT, delta))
+        self.shifts[i].addcmul_(torch.bmm(sources.mT, delta), self.trained[i], value=-1)
 
-    def _sources(self, eps: Tensor) -> list[Tensor | None]:
-        """Return per layer the inputs (1, eps) of its rows (b, w_ni), (R, batch, k)."""
-        one = torch.ones_like(eps)
-        out: list[Tensor | None] = []
-        for i, has_bias in enumerate(self.has_bias):
-            columns = [one] * has_bias + [eps] * (i == self.node_layer)
-            out.append(torch.stack(columns, -1).to(self.dtype) if columns else None)
-        return out
+    def _sources(self, eps: Tensor) -> Tensor:
+        """Return the inputs (1, eps) of the rows b and w_ni, (R, batch, 2)."""
+        return torch.stack([torch.ones_like(eps), eps], -1).to(self.dtype)
 
     def _low_weights(self) -> list[Tensor]:
         """Return the weights in `dtype`."""

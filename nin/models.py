@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from itertools import pairwise
 
 import torch
@@ -11,7 +12,7 @@ from torch.nn import functional as F
 
 from nin.seeds import generator
 
-ACTIVATIONS = {
+ACTIVATIONS: dict[str, Callable[[Tensor], Tensor]] = {
     "relu": F.relu,
     "tanh": torch.tanh,
     "sigmoid": torch.sigmoid,
@@ -76,6 +77,12 @@ class MLP(nn.Module):
             layers.append(layer)
         self.layers = nn.ModuleList(layers)
 
+    def linear(self, i: int) -> nn.Linear:
+        """Return layer i, from 0, the one that reads the inputs."""
+        layer = self.layers[i]
+        assert isinstance(layer, nn.Linear)  # for the type checker: __init__ puts nothing else
+        return layer
+
     def forward(self, x: Tensor) -> Tensor:
         """Return the outputs (logits), (batch, d_out), of inputs (batch, d_in)."""
         act = ACTIVATIONS[self.activation]
@@ -87,6 +94,7 @@ class MLP(nn.Module):
 def _initialise(weight: Tensor, std: float, init: str, g: torch.Generator) -> None:
     if init == "truncated":
         # The variance of a standard normal law cut at +-2 is 0.8796**2.
-        nn.init.trunc_normal_(weight, 0, std / 0.87962566, *(std / 0.87962566 * c for c in (-2, 2)), g)
+        wide = std / 0.87962566
+        nn.init.trunc_normal_(weight, 0, wide, -2 * wide, 2 * wide, g)
     else:
         nn.init.normal_(weight, 0, std, g)

@@ -37,9 +37,8 @@ class ModuleStack:
 
     def step(self, x: Tensor, y: Tensor, eps: Tensor) -> tuple[Tensor, Tensor]:
         """Take one SGD step in every run; arguments and result as `MLPStack.step`."""
-        gradients, (losses, z) = vmap(grad_and_value(self._loss, has_aux=True), randomness="different")(
-            self.params, self.buffers, x, y, eps
-        )
+        gradient = vmap(grad_and_value(self._loss, has_aux=True), randomness="different")
+        gradients, (losses, z) = gradient(self.params, self.buffers, x, y, eps)
         for name, p in self.params.items():
             p.sub_(gradients[name], alpha=self.eta)
         return losses, accuracy(z, y)
@@ -55,14 +54,14 @@ class ModuleStack:
                 z = vmap(lambda p, b, xs=xs: functional_call(self.module, (p, b), (xs,)))(
                     self.params, self.buffers
                 )
-                ys = ys.expand(runs, *ys.shape)
-                total[0] += self.loss.values(z, ys).sum(-1)
-                total[1] += accuracy(z, ys) * len(xs)
+                labels = ys.expand(runs, *ys.shape)
+                total[0] += self.loss.values(z, labels).sum(-1)
+                total[1] += accuracy(z, labels) * len(xs)
         self.module.train(training)
         return total[0] / len(x), total[1] / len(x)
 
     def norms(self) -> dict[str, Tensor]:
-        """Return the Euclidean norms, (R,) each, of the NIWs and of each weight of two axes or more."""
+        """Return the Euclidean norms, (R,) each, of the NIWs and of weights of two axes or more."""
         norms = {n: p.flatten(1).norm(dim=1) for n, p in self.params.items() if p.ndim > 2}
         if self.node is not None:
             norms["w_ni"] = self.params[f"{self.node}.w_ni"].norm(dim=1)

@@ -176,7 +176,7 @@ def attach(
         names = ", ".join(name for name in modules if name)
         raise ValueError(f"no layer {layer!r} in this network; it has: {names}")
     target = modules[layer]
-    if hasattr(target, "nin"):
+    if node_of(target) is not None:
         raise ValueError(f"layer {layer!r} has a node already")
     weight = getattr(target, "weight", None)
     sizes = (getattr(target, name, None) for name in _SIZES)
@@ -189,7 +189,9 @@ def attach(
             "or its fan-in: give size= and init_std="
         )
     if feature_dim is None:
-        feature_dim = 1 if hasattr(target, "out_channels") or hasattr(target, "num_features") else -1
+        feature_dim = (
+            1 if hasattr(target, "out_channels") or hasattr(target, "num_features") else -1
+        )
     node = NoiseInjection(
         size,
         sigma_eps,
@@ -202,6 +204,12 @@ def attach(
     target.add_module("nin", node)
     target.register_forward_hook(node.on_output)
     return node
+
+
+def node_of(layer: nn.Module) -> NoiseInjection | None:
+    """Return the node that is attached to a layer, or None."""
+    node = getattr(layer, "nin", None)
+    return node if isinstance(node, NoiseInjection) else None
 
 
 def find_node(model: nn.Module) -> tuple[str, NoiseInjection] | None:

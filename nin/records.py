@@ -1,8 +1,8 @@
 """Run records: what a run was, what it gave, and the proof that the file is whole.
 
-A record is one ``.npz`` file without pickle: the arrays of a `History` and a JSON text ``meta`` with
-configuration, versions, commit, device and wall time, sealed by a SHA-256 over all of it. Its name
-ends in the hash of the configuration, by which it is found again.
+A record is one ``.npz`` file without pickle: the arrays of a `History` and a JSON text ``meta``
+with configuration, versions, commit, device and wall time, sealed by a SHA-256 over all of it. Its
+name ends in the hash of the configuration, by which it is found again.
 """
 
 from __future__ import annotations
@@ -54,8 +54,8 @@ def record_path(experiment: Experiment, folder: Path = RESULTS) -> Path:
     return folder / f"{e.loss}-depth{e.depth}-K{e.K:.4g}-seed{e.seed}-{e.key}.npz"
 
 
-def provenance(seconds: float, device: str) -> dict[str, str | int | float]:
-    """Describe how a run that took `seconds` on `device` was made, here and now."""
+def provenance(device: str) -> dict[str, str | int | float]:
+    """Describe how a run that begins here and now on `device` is made."""
     git = subprocess.run(
         ["git", "describe", "--always", "--dirty", "--exclude=*"],
         cwd=PROJECT,
@@ -64,7 +64,6 @@ def provenance(seconds: float, device: str) -> dict[str, str | int | float]:
         check=False,
     )
     return {
-        "seconds": round(seconds, 1),
         "device": torch.cuda.get_device_name(device) if device != "cpu" else _processor(),
         "threads": torch.get_num_threads(),
         "torch": torch.__version__,
@@ -87,7 +86,7 @@ def save(record: RunRecord, folder: Path = RESULTS) -> Path:
     """
     arrays = _arrays(record)
     content = io.BytesIO()
-    np.savez_compressed(content, sha256=np.array(_seal(arrays)), **arrays)
+    np.savez_compressed(content, sha256=np.array(_seal(arrays)), **arrays)  # type: ignore[arg-type]
     path = record_path(record.experiment, folder)
     try:
         _write(path, content.getvalue())
@@ -116,7 +115,7 @@ def load(experiment: Experiment, folder: Path = RESULTS) -> RunRecord | None:
         return None
     record = read(path)
     if record.experiment != experiment:
-        raise RecordError(f"{path} is the record of another run: delete it, and it is trained anew")
+        raise RecordError(f"{path} is the record of another run: delete it to train this one anew")
     return record
 
 
@@ -135,7 +134,7 @@ def read(path: Path) -> RunRecord:
         return _record(arrays)
     except (ValueError, KeyError, TypeError, EOFError, OSError, zipfile.BadZipFile) as error:
         raise RecordError(
-            f"the record {path} is damaged ({error}): restore it, or delete it and it is trained anew"
+            f"the record {path} is damaged ({error}): restore it, or delete it to train it anew"
         ) from error
 
 
@@ -161,7 +160,7 @@ def _record(arrays: dict[str, np.ndarray]) -> RunRecord:
     meta = json.loads(str(arrays.pop("meta")))
     norms = {k[5:]: arrays.pop(k) for k in list(arrays) if k.startswith("norm/")}
     scalars = {k: meta[k] for k in ("steps_per_epoch", "diverged_step", "last_finite_loss")}
-    history = History(norms=norms, **arrays, **scalars)
+    history = History(norms=norms, **arrays, **scalars)  # type: ignore[arg-type]
     return RunRecord(Experiment(**meta["experiment"]), history, meta["made"])
 
 
@@ -194,7 +193,7 @@ def _write(path: Path, content: bytes) -> None:
 def _processor() -> str:
     """Return the processor's name."""
     try:
-        lines = Path("/proc/cpuinfo").read_text(encoding="utf8").splitlines()
-        return next(line.split(":", 1)[1].strip() for line in lines if line.startswith("model name"))
-    except (OSError, StopIteration):
+        text = Path("/proc/cpuinfo").read_text(encoding="utf8")
+        return text.split("model name", 1)[1].split(":", 1)[1].split("\n", 1)[0].strip()
+    except (OSError, IndexError):
         return platform.processor() or platform.machine()

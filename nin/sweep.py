@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import multiprocessing
 import os
 import signal
@@ -12,6 +13,7 @@ from concurrent.futures import Executor, ProcessPoolExecutor, as_completed
 from functools import lru_cache
 from multiprocessing.connection import wait
 from pathlib import Path
+from typing import Any
 
 import torch
 from tqdm.auto import tqdm
@@ -73,9 +75,34 @@ def run_or_load(
     return [records[e] for e in experiments]  # type: ignore[misc]
 
 
+def run_seeds(
+    strengths: Sequence[Experiment], seeds: Sequence[int], **options: Any
+) -> dict[Experiment, list[RunRecord]]:
+    """Run each experiment with each seed, all in one sweep.
+
+    Args:
+        strengths: Experiments that differ in sigma_eps, say; their own seeds are not used.
+        seeds: Seeds of the runs.
+        **options: Of `run_or_load`.
+
+    Returns:
+        The records over seeds, by experiment.
+
+    Raises:
+        ValueError: If there is no experiment or no seed.
+    """
+    if not strengths or not seeds:
+        raise ValueError("nothing to run: give at least one noise strength and one seed")
+    grid = [dataclasses.replace(e, seed=s) for e in strengths for s in seeds]
+    records = run_or_load(grid, **options)
+    n = len(seeds)
+    return {e: records[i * n : (i + 1) * n] for i, e in enumerate(strengths)}
+
+
 def run(experiment: Experiment, *, progress: bool | None = None, device: str = "cpu") -> RunRecord:
     """Train one experiment on Fashion-MNIST, without touching any record."""
     data = _data(experiment.scaling, experiment.split_seed).to(device)
+    made = provenance(device)
     start = time.perf_counter()
     [history] = train(
         [experiment.network().to(device)],
@@ -86,9 +113,11 @@ def run(experiment: Experiment, *, progress: bool | None = None, device: str = "
         epochs=experiment.epochs,
         seeds=[experiment.seed],
         precision=experiment.precision,
+        evaluations=experiment.evaluations,
         progress=progress,
     )
-    return RunRecord(experiment, history, provenance(time.perf_counter() - start, device))
+    made["seconds"] = round(time.perf_counter() - start, 1)
+    return RunRecord(experiment, history, made)
 
 
 def _distribute(

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from typing import Protocol
 
 import numpy as np
 import torch
@@ -12,7 +13,7 @@ from torch import Tensor, nn
 from tqdm.auto import tqdm
 
 from nin.data import Dataset
-from nin.history import History, log_spaced_steps
+from nin.history import CLEAN_QUANTITIES, History, log_spaced_steps
 from nin.losses import Loss
 from nin.mlp_stack import MLPStack
 from nin.models import MLP
@@ -23,8 +24,6 @@ from nin.seeds import generator
 PRECISIONS = ("float32", "bf16")
 DENSE_STEPS, STEPS_PER_DECADE = 200, 60
 """The noisy loss is kept at every step up to `DENSE_STEPS`: a catapult takes tens of steps."""
-EVALUATIONS_PER_DECADE = 10
-"""Clean losses need the whole data set: log-spaced, they cost a fifth of a long run."""
 
 
 def train(
@@ -37,6 +36,7 @@ def train(
     epochs: int,
     seeds: Sequence[int] | None = None,
     precision: str = "float32",
+    evaluations: int = 10,
     progress: bool | None = None,
 ) -> list[History]:
     """Train R networks of one architecture side by side by vanilla SGD, Eq. (7).
@@ -57,6 +57,8 @@ def train(
         epochs: Passes over the training set, >= 1.
         seeds: Of batches and noise, one per network; default 0, 1, ...
         precision: ``"float32"``, or ``"bf16"`` (MLPs only): products in bfloat16.
+        evaluations: Clean evaluations per decade of steps. Each takes the whole data set, so ten
+            of them cost a fifth of a run of 150 epochs, and most of a run of one.
         progress: Whether to show a bar; default: on a terminal or in a notebook, not in CI.
 
     Returns:
@@ -68,58 +70,116 @@ def train(
     loss = Loss(loss) if isinstance(loss, str) else loss
     seeds = list(range(len(models)) if seeds is None else seeds)
     _check(models, data, eta, batch_size, epochs, seeds, precision)
-    stack: MLPStack | ModuleStack
-    if all(type(m) is MLP for m in models):
-        stack = MLPStack(models, loss, eta, precision)  # type: ignore[arg-type]
-    else:
-        stack = ModuleStack(models, loss, eta)
-    train_x, val_x = data.train_x.to(stack.dtype), data.val_x.to(stack.dtype)
-    n = len(train_x)
-    steps_per_epoch = -(-n // batch_size)
+    runs = _Lockstep(models, seeds, data, _stack(models, loss, eta, precision))
+    steps_per_epoch = -(-len(data.train_x) // batch_size)
     total = epochs * steps_per_epoch
     record_at = set(log_spaced_steps(total - 1, DENSE_STEPS, STEPS_PER_DECADE).tolist())
-    evaluate_at = set(log_spaced_steps(total, 1, EVALUATIONS_PER_DECADE).tolist())
-    logs = [_Log() for _ in models]
-    active = list(range(len(models)))
-    nodes = [found[1] if (found := find_node(m)) else None for m in models]
-
-    def evaluate(step: int) -> None:
-        clean = [*stack.evaluate(train_x, data.train_y), *stack.evaluate(val_x, data.val_y)]
-        for row, run in zip(torch.stack(clean, 1).tolist(), active, strict=True):
-            logs[run].evaluations.append((step, *row))
-
-    bar = tqdm(total=total, unit="step", disable=hide_bar(progress), leave=False)
-    for epoch in range(epochs):
-        order = torch.stack([_order(seeds[r], epoch, n) for r in active]).to(train_x.device)
-        noise = torch.stack([_noise(nodes[r], seeds[r], epoch, n) for r in active]).to(train_x.device)
-        for k in range(steps_per_epoch):
-            step = epoch * steps_per_epoch + k
+    evaluate_at = set(log_spaced_steps(total, 1, evaluations).tolist())
+    with tqdm(total=total, unit="step", disable=hide_bar(progress), leave=False) as bar:
+        for step in range(total):
+            epoch, k = divmod(step, steps_per_epoch)
+            if k == 0:
+                runs.draw(epoch)
             if step in evaluate_at:
-                evaluate(step)
-            norms = stack.norms() if step in record_at else None
-            index = order[:, k * batch_size : (k + 1) * batch_size]
-            losses, share = stack.step(train_x[index], data.train_y[index], noise.gather(1, index))
-            finite = losses.isfinite()
-            for i, (run, value) in enumerate(zip(active, losses.tolist(), strict=True)):
-                logs[run].see(step, value, share[i], norms, i)
-            if not finite.all():
-                for i in (~finite).nonzero().flatten().tolist():
-                    stack.write_back(i, models[active[i]])  # type: ignore[arg-type]
-                kept = finite.nonzero().flatten()
-                active = [active[i] for i in kept.tolist()]
-                if not active:
-                    break
-                stack.keep(kept)
-                order, noise = order[kept], noise[kept]
+                runs.evaluate(step)
+            runs.step(step, slice(k * batch_size, (k + 1) * batch_size), step in record_at)
             bar.update()
-        if not active:
-            break
-    bar.close()
-    if active:
-        evaluate(total)
-    for i, run in enumerate(active):
-        stack.write_back(i, models[run])  # type: ignore[arg-type]
-    return [log.history(steps_per_epoch) for log in logs]
+            if not runs.active:
+                break
+    if runs.active:
+        runs.evaluate(total)
+    return runs.finish(steps_per_epoch)
+
+
+class Stack(Protocol):
+    """R networks of one architecture: what the loop asks of `MLPStack` and `ModuleStack`."""
+
+    dtype: torch.dtype
+
+    def step(self, x: Tensor, y: Tensor, eps: Tensor) -> tuple[Tensor, Tensor]:
+        """Take one SGD step in every run; return noisy loss and accuracy before it, (R,) each."""
+
+    def evaluate(self, x: Tensor, y: Tensor) -> tuple[Tensor, Tensor]:
+        """Return loss and accuracy with eps = 0, (R,) each."""
+
+    def norms(self) -> dict[str, Tensor]:
+        """Return the norms of the NIWs and of each weight matrix, (R,) each."""
+
+    def keep(self, runs: Tensor) -> None:
+        """Go on with the runs at these places only."""
+
+    def write_back(self, run: int, model: nn.Module) -> None:
+        """Copy one run's parameters into a network."""
+
+
+def _stack(models: Sequence[nn.Module], loss: Loss, eta: float, precision: str) -> Stack:
+    """Return the faster stack that these networks allow."""
+    mlps = [m for m in models if type(m) is MLP]
+    if len(mlps) == len(models):
+        return MLPStack(mlps, loss, eta, precision)
+    return ModuleStack(models, loss, eta)
+
+
+class _Lockstep:
+    """The runs that still train, their stack, and the logs of all.
+
+    Attributes:
+        active: Places in `models` of the runs in the stack, in its order.
+    """
+
+    def __init__(
+        self, models: Sequence[nn.Module], seeds: Sequence[int], data: Dataset, stack: Stack
+    ) -> None:
+        self.models, self.seeds, self.data, self.stack = models, seeds, data, stack
+        self.nodes = [found[1] if (found := find_node(m)) else None for m in models]
+        self.logs = [_Log() for _ in models]
+        self.active = list(range(len(models)))
+        self.train_x, self.val_x = data.train_x.to(stack.dtype), data.val_x.to(stack.dtype)
+
+    def draw(self, epoch: int) -> None:
+        """Draw the order of the samples and the noise of an epoch, (runs, n_train) each."""
+        n, device = len(self.train_x), self.train_x.device
+        self.order = torch.stack([_order(self.seeds[r], epoch, n) for r in self.active]).to(device)
+        noise = [_noise(self.nodes[r], self.seeds[r], epoch, n) for r in self.active]
+        self.noise = torch.stack(noise).to(device)
+
+    def step(self, step: int, batch: slice, record: bool) -> None:
+        """Take one SGD step; runs whose loss before it was not finite leave the stack."""
+        norms = self.stack.norms() if record else None
+        index = self.order[:, batch]
+        losses, shares = self.stack.step(
+            self.train_x[index], self.data.train_y[index], self.noise.gather(1, index)
+        )
+        values = losses.tolist()
+        for i, run in enumerate(self.active):
+            self.logs[run].see(step, values[i], shares[i], norms, i)
+        kept = [i for i, value in enumerate(values) if np.isfinite(value)]
+        if len(kept) < len(values):
+            self._keep(kept)
+
+    def evaluate(self, step: int) -> None:
+        """Log the clean losses and accuracies."""
+        clean = [
+            *self.stack.evaluate(self.train_x, self.data.train_y),
+            *self.stack.evaluate(self.val_x, self.data.val_y),
+        ]
+        for row, run in zip(torch.stack(clean, 1).tolist(), self.active, strict=True):
+            self.logs[run].evaluations.append((step, *row))
+
+    def finish(self, steps_per_epoch: int) -> list[History]:
+        """Give the networks their trained weights and return the histories."""
+        for i, run in enumerate(self.active):
+            self.stack.write_back(i, self.models[run])
+        return [log.history(steps_per_epoch) for log in self.logs]
+
+    def _keep(self, kept: list[int]) -> None:
+        for i in set(range(len(self.active))) - set(kept):
+            self.stack.write_back(i, self.models[self.active[i]])
+        self.active = [self.active[i] for i in kept]
+        if kept:
+            places = torch.tensor(kept, device=self.order.device)
+            self.stack.keep(places)
+            self.order, self.noise = self.order[places], self.noise[places]
 
 
 @dataclass
@@ -147,17 +207,21 @@ class _Log:
 
     def history(self, steps_per_epoch: int) -> History:
         """Return what was noted as arrays."""
-        rows = np.array(self.rows, dtype=np.float64).reshape(-1, 3).T
-        clean = np.array(self.evaluations, dtype=np.float64).reshape(-1, 5).T
+        step, loss, share = np.array(self.rows, dtype=np.float64).reshape(-1, 3).T
+        eval_step, *clean = np.array(self.evaluations, dtype=np.float64).reshape(-1, 5).T
         return History(
-            steps_per_epoch,
-            rows[0].astype(np.int64),
-            *rows[1:].astype(np.float32),
-            {name: np.array(v, dtype=np.float32) for name, v in self.norms.items()},
-            clean[0].astype(np.int64),
-            *clean[1:].astype(np.float32),
-            self.diverged_step,
-            self.last_finite_loss,
+            steps_per_epoch=steps_per_epoch,
+            step=step.astype(np.int64),
+            loss=loss.astype(np.float32),
+            accuracy=share.astype(np.float32),
+            norms={name: np.array(v, dtype=np.float32) for name, v in self.norms.items()},
+            eval_step=eval_step.astype(np.int64),
+            **{
+                name: values.astype(np.float32)
+                for name, values in zip(CLEAN_QUANTITIES, clean, strict=True)
+            },
+            diverged_step=self.diverged_step,
+            last_finite_loss=self.last_finite_loss,
         )
 
 
@@ -195,7 +259,7 @@ def _check(
     if not (np.isfinite(eta) and eta > 0):
         raise ValueError(f"eta must be finite and > 0, not {eta}")
     if not 1 <= batch_size <= n:
-        raise ValueError(f"batch_size must be 1 to {n}, the size of the training set, not {batch_size}")
+        raise ValueError(f"batch_size must be 1 to {n}, the training set's size, not {batch_size}")
     if epochs < 1:
         raise ValueError(f"epochs must be >= 1, not {epochs}")
     if len(seeds) != len(models):

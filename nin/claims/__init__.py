@@ -50,7 +50,11 @@ class Finding:
         Raises:
             ValueError: If `value` or `err` is not finite, `err` is negative, or `n` < 1.
         """
-        if not (math.isfinite(self.value) and math.isfinite(self.err)) or self.err < 0 or self.n < 1:
+        if (
+            not (math.isfinite(self.value) and math.isfinite(self.err))
+            or self.err < 0
+            or self.n < 1
+        ):
             raise ValueError(
                 f"a finding needs a finite value, err >= 0 and n >= 1, "
                 f"not value={self.value}, err={self.err}, n={self.n}"

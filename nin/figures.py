@@ -1,0 +1,194 @@
+"""The figures: each function draws data into axes it is given."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from itertools import pairwise
+from pathlib import Path
+
+import matplotlib.pyplot as plt
+import numpy as np
+from matplotlib.axes import Axes
+
+from nin.history import History
+from nin.phases import Phase
+
+STYLE = Path(__file__).with_name("nin.mplstyle")
+PHASE_COLORS = {
+    Phase.DECOUPLED: "#77AADD",
+    Phase.DECAY: "#44BB99",
+    Phase.CATAPULT: "#EEDD88",
+    Phase.DIVERGENT: "#EE8866",
+}
+"""Paul Tol's light scheme, safe for colour-blind readers; the same in every figure."""
+TRAIN, TEST, NIW, NEXT = "#7B3294", "#009E73", "#0072B2", "#D55E00"
+"""Training, validation, w_ni and the next layer's weights: the paper's purple, green, blue, red."""
+
+
+def use_style() -> None:
+    """Draw everything from now on in the book's style."""
+    plt.style.use(STYLE)
+
+
+def mean_and_spread(
+    histories: Sequence[History], steps: str, values: Callable[[History], np.ndarray], log: bool
+) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
+    """Average a quantity over runs at the steps that all of them recorded.
+
+    Args:
+        histories: Runs alike in all but their seed.
+        steps: ``"step"`` or ``"eval_step"``: where the quantity was recorded.
+        values: Picks the quantity, an array as long as the steps.
+        log: Whether to average logarithms: a geometric mean, and a factor as its spread.
+
+    Returns:
+        The common steps, the mean, and mean -+ one standard deviation over runs.
+    """
+    common = getattr(histories[0], steps)
+    for h in histories[1:]:
+        common = np.intersect1d(common, getattr(h, steps))
+    rows = np.array([values(h)[np.isin(getattr(h, steps), common)] for h in histories], float)
+    if log:
+        rows = np.log(np.maximum(rows, np.finfo(float).tiny))
+    mean = rows.mean(0)
+    spread = rows.std(0, ddof=1) if len(rows) > 1 else np.zeros_like(mean)
+    bands = (mean, mean - spread, mean + spread)
+    return (common, *(np.exp(b) if log else b for b in bands))
+
+
+def draw_course(
+    ax: Axes,
+    histories: Sequence[History],
+    values: Callable[[History], np.ndarray],
+    *,
+    steps: str = "step",
+    log: bool = True,
+    color: str,
+    label: str,
+    dashed: bool = False,
+) -> None:
+    """Draw mean and standard deviation over runs of one quantity, against the SGD step."""
+    x, mean, low, high = mean_and_spread(histories, steps, values, log)
+    ax.plot(x, mean, color=color, label=label, ls="--" if dashed else "-")
+    ax.fill_between(x, low, high, color=color, alpha=0.2, lw=0)
+
+
+def draw_losses(ax: Axes, histories: Sequence[History]) -> None:
+    """Draw the noisy training loss and the clean losses, solid."""
+    draw_course(ax, histories, lambda h: h.loss, color="#BBA2CC", label="training loss, noise on")
+    for color, name, pick in (
+        (TRAIN, "training loss", lambda h: h.train_loss),
+        (TEST, "test loss", lambda h: h.val_loss),
+    ):
+        draw_course(
+            ax, histories, pick, steps="eval_step", color=color, label=f"{name}, $\\epsilon=0$"
+        )
+    ax.set_yscale("log")
+
+
+def draw_accuracies(ax: Axes, histories: Sequence[History]) -> None:
+    """Draw the clean accuracies, dashed."""
+    for color, name, pick in (
+        (TRAIN, "training accuracy", lambda h: h.train_accuracy),
+        (TEST, "test accuracy", lambda h: h.val_accuracy),
+    ):
+        draw_course(
+            ax,
+            histories,
+            pick,
+            steps="eval_step",
+            log=False,
+            color=color,
+            label=f"{name}, $\\epsilon=0$",
+            dashed=True,
+        )
+    ax.set_ylim(0, 1)
+
+
+def draw_weights(ax: Axes, histories: Sequence[History], next_layer: str) -> None:
+    """Draw the norms of w_ni and of the next layer's weights."""
+    draw_course(ax, histories, lambda h: h.w_ni, color=NIW, label=r"$|w_{\rm NI}|$")
+    draw_course(
+        ax, histories, lambda h: h.norms[next_layer], color=NEXT, label=r"$|W^{(1)}|$, next layer"
+    )
+    ax.set_yscale("log")
+
+
+def draw_phases(panels: dict[str, tuple[Phase, Sequence[History]]], next_layer: str) -> plt.Figure:
+    """Draw the paper's four-panel figure: a column per noise strength.
+
+    Args:
+        panels: By title, the phase found and the runs over seeds.
+        next_layer: Name of the weights after the NIN, such as ``"layers.1.weight"``.
+
+    Returns:
+        The figure: losses, accuracies and norms in three rows.
+    """
+    fig, axes = plt.subplots(
+        3, len(panels), figsize=(2.6 * len(panels), 6.4), sharex="col", sharey="row", squeeze=False
+    )
+    for column, (title, (phase, histories)) in zip(axes.T, panels.items(), strict=True):
+        draw_losses(column[0], histories)
+        draw_accuracies(column[1], histories)
+        draw_weights(column[2], histories, next_layer)
+        column[0].set_title(title, backgroundcolor=PHASE_COLORS[phase])
+        column[2].set_xlabel("SGD step")
+        for ax in column:
+            ax.set_xscale("symlog", linthresh=1)
+            ax.set_xlim(left=0)
+            _mark_divergence(ax, histories)
+    for ax, label in zip(axes[:, 0], ("loss", "accuracy", "norm"), strict=True):
+        ax.set_ylabel(label)
+    for row in axes:
+        row[-1].legend(*row[0].get_legend_handles_labels(), loc="upper left", bbox_to_anchor=(1, 1))
+    return fig
+
+
+def draw_phase_bar(
+    ax: Axes,
+    found: Sequence[tuple[float, Phase]],
+    shown: dict[float, str],
+    label: str = r"$\sigma_\epsilon$",
+) -> None:
+    """Draw which phase each run of a sweep fell into, and the values that another figure shows.
+
+    Between neighbouring noise strengths of one phase the bar takes its colour; where the phase
+    changes, and where the seeds of one strength disagree, it is left white: the border lies there.
+
+    Args:
+        ax: Where to draw.
+        found: (sigma_eps, phase) of each run; several runs of one sigma_eps are its seeds.
+        shown: Title by sigma_eps, marked with a diamond.
+        label: Of the axis.
+    """
+    phases: dict[float, set[Phase]] = {}
+    for sigma, phase in found:
+        phases.setdefault(sigma, set()).add(phase)
+    for (a, at_a), (b, at_b) in pairwise(sorted(phases.items())):
+        if at_a == at_b and len(at_a) == 1:
+            ax.axvspan(a, b, color=PHASE_COLORS[next(iter(at_a))], lw=0)
+    for phase in Phase:
+        ax.plot([], [], "s", ms=9, color=PHASE_COLORS[phase], label=phase)
+    count = {sigma: 0 for sigma in phases}
+    for sigma, phase in found:
+        y = 0.15 + 0.1 * count[sigma]
+        ax.plot(sigma, y, "o", ms=4, color=PHASE_COLORS[phase], mec="black", mew=0.5)
+        count[sigma] += 1
+    for sigma, title in shown.items():
+        ax.plot(sigma, 0.8, "D", ms=7, color="black")
+        ax.annotate(title, (sigma, 0.86), ha="center", va="bottom", fontsize=8)
+    ax.set(xscale="log", ylim=(0, 1.05), yticks=[], xlabel=label, xlim=_padded([*phases, *shown]))
+    ax.grid(False)
+    ax.legend(ncols=4, loc="lower center", bbox_to_anchor=(0.5, 1.0))
+
+
+def _padded(values: Sequence[float]) -> tuple[float, float]:
+    """Return limits of a logarithmic axis a little wider than the values."""
+    pad = max(max(values) / min(values), 2.0) ** 0.05
+    return min(values) / pad, max(values) * pad
+
+
+def _mark_divergence(ax: Axes, histories: Sequence[History]) -> None:
+    for h in histories:
+        if h.diverged_step is not None:
+            ax.axvline(h.diverged_step, color="black", lw=0.7, ls=":")

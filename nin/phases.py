@@ -1,0 +1,105 @@
+"""The four phases, and the rule that finds the phase of a run from its history (Sec. 3)."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from enum import StrEnum
+
+import numpy as np
+
+from nin.history import History
+
+MARGIN = 1.1
+"""A rise or fall by less than this factor does not count: seeds differ by a few percent."""
+_LAST = 10  # records at the end, whose median stands for "the end": one batch is noisy
+
+
+class Phase(StrEnum):
+    """The phases in order of growing noise."""
+
+    DECOUPLED = "decoupled"
+    DECAY = "decay"
+    CATAPULT = "catapult"
+    DIVERGENT = "divergent"
+
+
+@dataclass(frozen=True)
+class PhaseFinding:
+    """A run's phase and what it was judged by.
+
+    Attributes:
+        phase: The phase.
+        w_peak: Largest norm of w_ni over its initial one.
+        w_end: Final norm of w_ni over its initial one.
+        loss_peak: Largest noisy loss over its initial one.
+        loss_end: Final noisy loss over its initial one.
+        diverged_step: First step without a finite loss, or None.
+    """
+
+    phase: Phase
+    w_peak: float
+    w_end: float
+    loss_peak: float
+    loss_end: float
+    diverged_step: int | None
+
+    @property
+    def evidence(self) -> str:
+        """What speaks for the phase, in a sentence."""
+        numbers = (
+            f"|w_ni| peaked at {self.w_peak:.3g} and ended at {self.w_end:.3g} times its start, "
+            f"the noisy loss at {self.loss_peak:.3g} and {self.loss_end:.3g} times"
+        )
+        if self.diverged_step is not None:
+            return f"the loss was no longer finite at step {self.diverged_step}; before, {numbers}"
+        return numbers
+
+
+def classify_phase(history: History) -> PhaseFinding:
+    """Find the phase of a run.
+
+    In this order, with `MARGIN` = 1.1:
+
+    1. divergent: the loss became infinite, or both |w_ni| and the noisy loss end higher than they
+       began;
+    2. catapult: both |w_ni| and the noisy loss rose above their start, and recovered;
+    3. decay: |w_ni| ends lower than it began;
+    4. decoupled: |w_ni| ends where it began.
+
+    The border of 3 and 4 moves with the length of the run: any decay shows in the end. The noisy
+    loss at the end is the median of the last ten records.
+
+    Args:
+        history: A run with a NIN, of at least two records.
+
+    Returns:
+        The phase with its evidence.
+
+    Raises:
+        ValueError: If the run has no NIN, or diverged before its second record.
+    """
+    if "w_ni" not in history.norms:
+        raise ValueError("this run has no NIN: attach one to find its phase")
+    if len(history.step) < 2:
+        raise ValueError("this run has fewer than two records: no course to judge")
+    w, loss = history.w_ni / history.w_ni[0], history.loss / history.loss[0]
+    w_peak, w_end = float(w.max()), float(w[-1])
+    loss_peak, loss_end = float(loss.max()), float(np.median(loss[-_LAST:]))
+    grew = w_peak > MARGIN and loss_peak > MARGIN
+    if history.diverged_step is not None or (grew and w_end > MARGIN and loss_end > MARGIN):
+        phase = Phase.DIVERGENT
+    elif grew:
+        phase = Phase.CATAPULT
+    elif w_end < 1 / MARGIN:
+        phase = Phase.DECAY
+    else:
+        phase = Phase.DECOUPLED
+    return PhaseFinding(phase, w_peak, w_end, loss_peak, loss_end, history.diverged_step)
+
+
+def most_common_phase(histories: Sequence[History]) -> tuple[Phase, int]:
+    """Return the phase that most runs are in, and how many; of equals, the one of more noise."""
+    found = [classify_phase(h).phase for h in histories]
+    phase = max(reversed(Phase), key=found.count)
+    return phase, found.count(phase)
