@@ -58,7 +58,7 @@ def train(
         seeds: Of batches and noise, one per network; default 0, 1, ...
         precision: ``"float32"``, or ``"bf16"`` (MLPs only): products in bfloat16.
         evaluations: Clean evaluations per decade of steps. Each takes the whole data set, so ten
-            of them cost a fifth of a run of 150 epochs, and most of a run of one.
+            of them cost a fifth of a run of 150 epochs, and most of a run of one; 0 for none.
         progress: Whether to show a bar; default: on a terminal or in a notebook, not in CI.
 
     Returns:
@@ -74,7 +74,7 @@ def train(
     steps_per_epoch = -(-len(data.train_x) // batch_size)
     total = epochs * steps_per_epoch
     record_at = set(log_spaced_steps(total - 1, DENSE_STEPS, STEPS_PER_DECADE).tolist())
-    evaluate_at = set(log_spaced_steps(total, 1, evaluations).tolist())
+    evaluate_at = set(log_spaced_steps(total, 1, evaluations).tolist() if evaluations else [])
     with tqdm(total=total, unit="step", disable=hide_bar(progress), leave=False) as bar:
         for step in range(total):
             epoch, k = divmod(step, steps_per_epoch)
@@ -86,7 +86,7 @@ def train(
             bar.update()
             if not runs.active:
                 break
-    if runs.active:
+    if runs.active and evaluations:
         runs.evaluate(total)
     return runs.finish(steps_per_epoch)
 
