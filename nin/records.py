@@ -70,7 +70,7 @@ def provenance(device: str) -> dict[str, str | int | float]:
         "numpy": np.__version__,
         "python": platform.python_version(),
         "commit": git.stdout.strip() or "unknown",
-        "utc": np.datetime_as_string(np.datetime64("now"), unit="s"),
+        "utc": str(np.datetime64("now")),
     }
 
 

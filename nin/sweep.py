@@ -24,6 +24,9 @@ from nin.experiments import Experiment
 from nin.records import RESULTS, RecordError, RunRecord, load, provenance, record_path, save
 from nin.training import hide_bar, train
 
+LOCKSTEP_RUNS = 16
+"""Runs in lock-step on a GPU: more fill it no better, and a kill loses them all."""
+
 
 def run_or_load(
     experiments: Sequence[Experiment],
@@ -38,7 +41,9 @@ def run_or_load(
 
     Each run writes its record as it ends, so a sweep that is stopped at any moment, even killed,
     loses the runs in flight at most, and the same call goes on from there. On a CPU every run is a
-    process of its own with one thread, which is the fastest way to use the cores.
+    process of its own with one thread, which is the fastest way to use the cores and makes its bits
+    independent of how many runs there are; on a GPU, runs that differ in noise and seed only train
+    in lock-step.
 
     Args:
         experiments: What to run.
@@ -63,9 +68,9 @@ def run_or_load(
         _check_writable(folder)
         cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
         workers = min(workers or cores or 1, len(todo))
-        if executor is None and workers == 1:
-            for e in tqdm(todo, unit="run", disable=hide_bar(progress) or len(todo) == 1):
-                save(run(e, progress=progress), folder)
+        device = "cuda" if torch.cuda.is_available() else "cpu"
+        if executor is None and (workers == 1 or device != "cpu"):
+            _run_on_device(todo, folder, device, progress)
         else:
             _distribute(todo, folder, executor, workers, progress)
     records = {e: load(e, folder) for e in wanted}
@@ -99,25 +104,68 @@ def run_seeds(
     return {e: records[i * n : (i + 1) * n] for i, e in enumerate(strengths)}
 
 
-def run(experiment: Experiment, *, progress: bool | None = None, device: str = "cpu") -> RunRecord:
-    """Train one experiment on Fashion-MNIST, without touching any record."""
-    data = _data(experiment.scaling, experiment.split_seed).to(device)
-    made = provenance(device)
-    start = time.perf_counter()
-    [history] = train(
-        [experiment.network().to(device)],
-        data,
-        loss=experiment.criterion(),
-        eta=experiment.eta,
-        batch_size=experiment.batch_size,
-        epochs=experiment.epochs,
-        seeds=[experiment.seed],
-        precision=experiment.precision,
-        evaluations=experiment.evaluations,
-        progress=progress,
-    )
-    made["seconds"] = round(time.perf_counter() - start, 1)
-    return RunRecord(experiment, history, made)
+def train_together(
+    experiments: Sequence[Experiment], *, device: str = "cpu", progress: bool | None = None
+) -> list[RunRecord]:
+    """Train experiments that differ in noise and seed only in lock-step, without any record.
+
+    Args:
+        experiments: Alike in all but `sigma_eps`, `seed`, `noise` and `fixed`.
+        device: Where to train.
+        progress: Whether to show a bar.
+
+    Returns:
+        A record for each; ``made["seconds"]`` is its share of the time.
+
+    Raises:
+        ValueError: If the experiments differ in anything else.
+    """
+    if len({_lockstep_group(e) for e in experiments}) != 1:
+        raise ValueError("only runs that differ in noise and seed alone train in lock-step")
+    e = experiments[0]
+    data = _data(e.scaling, e.split_seed).to(device)
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)  # with more, the summation order, and so the bits, depend on the cores
+    try:
+        made = provenance(device)
+        start = time.perf_counter()
+        histories = train(
+            [x.network().to(device) for x in experiments],
+            data,
+            loss=e.criterion(),
+            eta=e.eta,
+            batch_size=e.batch_size,
+            epochs=e.epochs,
+            seeds=[x.seed for x in experiments],
+            precision=e.precision,
+            evaluations=e.evaluations,
+            progress=progress,
+        )
+    finally:
+        torch.set_num_threads(threads)
+    made["seconds"] = round((time.perf_counter() - start) / len(experiments), 1)
+    if len(experiments) > 1:
+        made["lockstep"] = len(experiments)
+    return [RunRecord(x, h, made) for x, h in zip(experiments, histories, strict=True)]
+
+
+def _lockstep_group(e: Experiment) -> Experiment:
+    """Return what runs must share to train in lock-step."""
+    return dataclasses.replace(e, sigma_eps=0.0, seed=0, noise="gaussian", fixed=False)
+
+
+def _run_on_device(
+    todo: list[Experiment], folder: Path, device: str, progress: bool | None
+) -> None:
+    """Train on one device, as many runs in lock-step as go together."""
+    groups: dict[Experiment, list[Experiment]] = {}
+    for e in todo:
+        groups.setdefault(_lockstep_group(e), []).append(e)
+    together = 1 if device == "cpu" else LOCKSTEP_RUNS
+    parts = [g[i : i + together] for g in groups.values() for i in range(0, len(g), together)]
+    for part in tqdm(parts, unit="run", disable=hide_bar(progress) or len(parts) == 1):
+        for record in train_together(part, device=device, progress=progress):
+            save(record, folder)
 
 
 def _distribute(
@@ -152,8 +200,8 @@ def _distribute(
 
 
 def _run_and_save(experiment: Experiment, folder: str) -> str:
-    torch.set_num_threads(1)
-    return str(save(run(experiment, progress=False), Path(folder)))
+    [record] = train_together([experiment], progress=False)
+    return str(save(record, Path(folder)))
 
 
 def _start_worker() -> None:
