@@ -10,11 +10,13 @@ import gzip
 import hashlib
 import os
 import shutil
+import socket
 import subprocess
 import tempfile
 import zlib
 from collections.abc import Iterator
 from dataclasses import dataclass
+from http.client import HTTPException
 from pathlib import Path
 
 import torch
@@ -32,6 +34,7 @@ DEBIAN_DATA = Path("/usr/share/datasets/fashion-mnist")
 SCALINGS = ("std", "variance")
 N_TRAIN = 42_000
 """60 % of the 70,000 images (App. B)."""
+_PATIENCE = 20.0  # seconds without a word from a server, before the next source is tried
 
 
 class DataError(RuntimeError):
@@ -109,7 +112,11 @@ def prepare(folder: str | Path | None = None) -> Path:
     if missing:
         _fetch(root, raw, missing)
     for name, digest in SHA256.items():
-        if hashlib.sha256((raw / name).read_bytes()).hexdigest() != digest:
+        try:
+            content = (raw / name).read_bytes()
+        except OSError as error:
+            raise DataError(f"cannot read {raw / name}: {error}") from error
+        if hashlib.sha256(content).hexdigest() != digest:
             raise DataError(
                 f"{raw / name} is damaged: its SHA-256 is not {digest[:12]}... . "
                 "Delete it and run `python -m nin data`."
@@ -134,8 +141,11 @@ def _fetch(root: Path, raw: Path, missing: list[str]) -> None:
             raw.mkdir(parents=True, exist_ok=True)
             for name, content in contents.items():
                 partial = raw / f".{name}.{os.getpid()}"
-                partial.write_bytes(content)
-                partial.replace(raw / name)
+                try:
+                    partial.write_bytes(content)
+                    partial.replace(raw / name)
+                finally:
+                    partial.unlink(missing_ok=True)
         except OSError as error:
             raise DataError(
                 f"cannot write Fashion-MNIST to {raw}: {error}. Name a folder that you may write "
@@ -176,10 +186,14 @@ def _read(folder: Path, name: str) -> bytes:
 
 def _torchvision_download(tmp: Path) -> Path:
     """Let torchvision download; return the folder it fills, empty on failure."""
+    patience = socket.getdefaulttimeout()
+    socket.setdefaulttimeout(_PATIENCE)  # torchvision waits for ever
     try:
         FashionMNIST(str(tmp), download=True)
-    except (RuntimeError, OSError):
+    except (RuntimeError, OSError, HTTPException):
         pass  # `_read` then reports what is missing, and the next source is tried
+    finally:
+        socket.setdefaulttimeout(patience)
     return tmp / "FashionMNIST" / "raw"
 
 
