@@ -43,13 +43,15 @@ def train(
 
     Run r draws its batches and its noise from ``seeds[r]`` alone, and its noise law, sigma_eps and
     kind from its own node, so runs of one seed see the same batches and the same noise up to the
-    factor sigma_eps, and no run depends on which others train beside it. The last, smaller batch
-    of an epoch is trained on too. A run whose loss is no longer finite is frozen and leaves the
+    factor sigma_eps, and no run depends on which others train beside it: not by a bit for MLPs on
+    a CPU, by float32 rounding for other networks. The last, smaller batch of an epoch is trained on
+    too. A run whose loss is no longer finite is frozen and leaves the
     stack. The networks end with their trained weights.
 
     Args:
         models: R networks alike in all but weights and noise, with a node each (`nin.attach`) or
-            none. All on one device, with the data.
+            none. All on one device, with the data. Parameters that need no gradient stay as they
+            are.
         data: What to train on and to validate with.
         loss: A `Loss`, or its name.
         eta: Learning rate, > 0.
@@ -70,6 +72,7 @@ def train(
     loss = Loss(loss) if isinstance(loss, str) else loss
     seeds = list(range(len(models)) if seeds is None else seeds)
     _check(models, data, eta, batch_size, epochs, seeds, precision)
+    seeds = [int(s) for s in seeds]  # a NumPy integer means the same stream
     runs = _Lockstep(models, seeds, data, _stack(models, loss, eta, precision))
     steps_per_epoch = -(-len(data.train_x) // batch_size)
     total = epochs * steps_per_epoch
@@ -114,10 +117,14 @@ class Stack(Protocol):
 
 def _stack(models: Sequence[nn.Module], loss: Loss, eta: float, precision: str) -> Stack:
     """Return the faster stack that these networks allow."""
-    mlps = [m for m in models if type(m) is MLP]
+    mlps = [m for m in models if type(m) is MLP and _is_all_trained(m)]
     if len(mlps) == len(models):
         return MLPStack(mlps, loss, eta, precision)
     return ModuleStack(models, loss, eta)
+
+
+def _is_all_trained(model: nn.Module) -> bool:
+    return all(p.requires_grad for p in model.parameters())
 
 
 class _Lockstep:
@@ -264,10 +271,17 @@ def _check(
         raise ValueError(f"epochs must be >= 1, not {epochs}")
     if len(seeds) != len(models):
         raise ValueError(f"one seed per network: {len(models)} networks, {len(seeds)} seeds")
+    if not all(isinstance(s, int | np.integer) for s in seeds):
+        raise ValueError(f"seeds must be whole numbers, not {seeds!r}")
     if precision not in PRECISIONS:
         raise ValueError(f"precision must be one of {PRECISIONS}, not {precision!r}")
-    if precision != "float32" and not all(type(m) is MLP for m in models):
-        raise ValueError(f"precision={precision!r} is for nin.models.MLP only; use 'float32'")
+    if precision != "float32" and not all(type(m) is MLP and _is_all_trained(m) for m in models):
+        raise ValueError(
+            f"precision={precision!r} is for nin.models.MLP, all of it trained; use 'float32'"
+        )
     shapes = [{k: v.shape for k, v in m.state_dict().items()} for m in models]
     if any(s != shapes[0] for s in shapes):
         raise ValueError("the networks differ in their parameters: train them one by one")
+    layers = [[x.activation if type(x) is MLP else type(x) for x in m.modules()] for m in models]
+    if any(x != layers[0] for x in layers):
+        raise ValueError("the networks differ in layers or activations: train them one by one")
