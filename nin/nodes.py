@@ -7,6 +7,7 @@ from collections.abc import Callable
 
 import torch
 from torch import Tensor, nn
+from torch.nn.modules.linear import NonDynamicallyQuantizableLinear
 
 from nin.seeds import generator
 
@@ -54,7 +55,8 @@ class NoiseInjection(nn.Module):
             size: Number of features (or channels) of the layer.
             sigma_eps: Standard deviation of eps; finite, >= 0.
             noise: Law of eps, a key of `NOISE_LAWS`.
-            fixed: Whether each sample keeps its eps for the whole training.
+            fixed: Whether each sample keeps its eps for the whole training; in a training loop of
+                your own, name `n_samples` too.
             n_samples: Size of the training set, for values that belong to samples.
             init_std: Standard deviation of the initial NIWs.
             feature_dim: Axis of z that w_ni runs along.
@@ -109,13 +111,16 @@ class NoiseInjection(nn.Module):
             z + eps * w_ni in training, z itself in ``eval()``.
 
         Raises:
-            ValueError: If eps was selected for another batch size, or z has other features.
+            ValueError: If eps was selected for another batch size or not at all, or z has other
+                features.
         """
         if not self.training:
             return z
         n = z.shape[self.batch_dim]
-        if len(self._samples) and not len(self.eps):
+        if not len(self.eps) and len(self._samples):
             raise ValueError("say node.select(index) before a forward pass: eps belongs to samples")
+        if not len(self.eps) and self.fixed:
+            raise ValueError("fixed noise belongs to samples: make the node with n_samples=...")
         eps = self.eps if len(self.eps) else self.draw(n).to(z)
         if len(eps) != n or z.shape[self.feature_dim] != len(self.w_ni):
             raise ValueError(
@@ -129,6 +134,11 @@ class NoiseInjection(nn.Module):
 
     def on_output(self, _layer: nn.Module, _inputs: tuple[Tensor, ...], z: Tensor) -> Tensor:
         """Inject into a layer's output: the layer's forward hook."""
+        if not isinstance(z, Tensor):
+            raise ValueError(
+                f"a node needs a layer that returns a tensor, but a {type(_layer).__name__} "
+                f"returns a {type(z).__name__}: name another layer"
+            )
         return self(z)
 
     def extra_repr(self) -> str:
@@ -164,7 +174,8 @@ def attach(
         The node.
 
     Raises:
-        ValueError: If there is no such layer, it has a node already, or its size is not known.
+        ValueError: If there is no such layer, it is a container or never called, it has a node
+            already, or its size is not known.
 
     >>> net = nn.Sequential(nn.Linear(4, 3), nn.ReLU(), nn.Linear(3, 2))
     >>> node = attach(net, "0", sigma_eps=0.5)
@@ -176,6 +187,13 @@ def attach(
         names = ", ".join(name for name in modules if name)
         raise ValueError(f"no layer {layer!r} in this network; it has: {names}")
     target = modules[layer]
+    if isinstance(target, nn.Sequential | nn.ModuleList | nn.ModuleDict):
+        raise ValueError(f"{layer!r} is a container of layers: name one of the layers in it")
+    if isinstance(target, NonDynamicallyQuantizableLinear):
+        raise ValueError(
+            f"layer {layer!r} belongs to a MultiheadAttention, which reads its weights and never "
+            "calls it: name another layer"
+        )
     if node_of(target) is not None:
         raise ValueError(f"layer {layer!r} has a node already")
     weight = getattr(target, "weight", None)
