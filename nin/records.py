@@ -15,7 +15,6 @@ import os
 import platform
 import subprocess
 import tempfile
-import zipfile
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -56,20 +55,13 @@ def record_path(experiment: Experiment, folder: Path = RESULTS) -> Path:
 
 def provenance(device: str) -> dict[str, str | int | float]:
     """Describe how a run that begins here and now on `device` is made."""
-    git = subprocess.run(
-        ["git", "describe", "--always", "--dirty", "--exclude=*"],
-        cwd=PROJECT,
-        capture_output=True,
-        text=True,
-        check=False,
-    )
     return {
         "device": torch.cuda.get_device_name(device) if device != "cpu" else _processor(),
         "threads": torch.get_num_threads(),
         "torch": torch.__version__,
         "numpy": np.__version__,
         "python": platform.python_version(),
-        "commit": git.stdout.strip() or "unknown",
+        "commit": _commit(),
         "utc": str(np.datetime64("now")),
     }
 
@@ -123,16 +115,20 @@ def read(path: Path) -> RunRecord:
     """Read any record file.
 
     Raises:
-        RecordError: If it is truncated or was edited.
+        RecordError: If it cannot be read, is truncated or was edited.
     """
     try:
-        with np.load(path, allow_pickle=False) as file:
+        content = io.BytesIO(path.read_bytes())
+    except OSError as error:
+        raise RecordError(f"cannot read the record {path}: {error}") from error
+    try:
+        with np.load(content, allow_pickle=False) as file:
             arrays = dict(file)
         seal = str(arrays.pop("sha256"))
         if seal != _seal(arrays):
             raise ValueError("its content does not match its checksum")
         return _record(arrays)
-    except (ValueError, KeyError, TypeError, EOFError, OSError, zipfile.BadZipFile) as error:
+    except Exception as error:  # a damaged byte can mislead numpy, zip and JSON in any way
         raise RecordError(
             f"the record {path} is damaged ({error}): restore it, or delete it to train it anew"
         ) from error
@@ -188,6 +184,16 @@ def _write(path: Path, content: bytes) -> None:
     except BaseException:
         Path(partial).unlink(missing_ok=True)
         raise
+
+
+def _commit() -> str:
+    """Return the commit of the code, marked if it was changed since."""
+    describe = ["git", "describe", "--always", "--dirty", "--exclude=*"]
+    try:
+        git = subprocess.run(describe, cwd=PROJECT, capture_output=True, text=True, check=False)
+    except OSError:
+        return "unknown"
+    return git.stdout.strip() or "unknown"
 
 
 def _processor() -> str:
