@@ -30,7 +30,8 @@ class PhaseFinding:
 
     Attributes:
         phase: The phase.
-        w_peak: Largest norm of w_ni over its initial one.
+        w_peak: Largest norm of w_ni over its initial one; this and the next three are NaN where
+            the run diverged before its second record.
         w_end: Final norm of w_ni over its initial one.
         loss_peak: Largest noisy loss over its initial one.
         loss_end: Final noisy loss over its initial one.
@@ -47,6 +48,8 @@ class PhaseFinding:
     @property
     def evidence(self) -> str:
         """What speaks for the phase, in a sentence."""
+        if np.isnan(self.w_peak):
+            return f"the loss was no longer finite at step {self.diverged_step}"
         numbers = (
             f"|w_ni| peaked at {self.w_peak:.3g} and ended at {self.w_end:.3g} times its start, "
             f"the noisy loss at {self.loss_peak:.3g} and {self.loss_end:.3g} times"
@@ -63,7 +66,7 @@ def classify_phase(history: History) -> PhaseFinding:
 
     1. divergent: the loss became infinite, or both |w_ni| and the noisy loss end higher than they
        began;
-    2. catapult: both |w_ni| and the noisy loss rose above their start, and recovered;
+    2. catapult: both |w_ni| and the noisy loss rose above their start, and one recovered at least;
     3. decay: |w_ni| ends lower than it began;
     4. decoupled: |w_ni| ends where it began.
 
@@ -71,18 +74,21 @@ def classify_phase(history: History) -> PhaseFinding:
     loss at the end is the median of the last ten records.
 
     Args:
-        history: A run with a NIN, of at least two records.
+        history: A run with a NIN, of at least two records or diverged.
 
     Returns:
         The phase with its evidence.
 
     Raises:
-        ValueError: If the run has no NIN, or diverged before its second record.
+        ValueError: If the run has no NIN, or is too short to have a course.
     """
     if "w_ni" not in history.norms:
         raise ValueError("this run has no NIN: attach one to find its phase")
     if len(history.step) < 2:
-        raise ValueError("this run has fewer than two records: no course to judge")
+        if history.diverged_step is None:
+            raise ValueError("this run has fewer than two records: no course to judge")
+        nan = float("nan")
+        return PhaseFinding(Phase.DIVERGENT, nan, nan, nan, nan, history.diverged_step)
     w, loss = history.w_ni / history.w_ni[0], history.loss / history.loss[0]
     w_peak, w_end = float(w.max()), float(w[-1])
     loss_peak, loss_end = float(loss.max()), float(np.median(loss[-_LAST:]))
@@ -99,7 +105,13 @@ def classify_phase(history: History) -> PhaseFinding:
 
 
 def most_common_phase(histories: Sequence[History]) -> tuple[Phase, int]:
-    """Return the phase that most runs are in, and how many; of equals, the one of more noise."""
+    """Return the phase that most runs are in, and how many; of equals, the one of more noise.
+
+    Raises:
+        ValueError: If there is no run.
+    """
+    if not histories:
+        raise ValueError("no run, no phase: give at least one history")
     found = [classify_phase(h).phase for h in histories]
     phase = max(reversed(Phase), key=found.count)
     return phase, found.count(phase)
