@@ -75,8 +75,8 @@ class Experiment:
         for field in dataclasses.fields(self):
             value = check_type(field.name, getattr(self, field.name), str(field.type))
             object.__setattr__(self, field.name, value)
-        _check_names(self)
         _check_ranges(self)
+        _check_names(self)
 
     @property
     def unit(self) -> float:
@@ -96,7 +96,9 @@ class Experiment:
         """
         base = dataclasses.replace(self, **changes)  # type: ignore[arg-type]
         if not (isinstance(K, int | float) and math.isfinite(K) and K >= 0):
-            raise ValueError(f"K, a noise variance in Table 1's unit, must be >= 0, not {K!r}")
+            raise ValueError(
+                f"K, a noise variance in Table 1's unit, must be a finite number >= 0, not {K!r}"
+            )
         return dataclasses.replace(base, sigma_eps=math.sqrt(K * base.unit))
 
     @property
