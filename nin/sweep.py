@@ -8,8 +8,9 @@ import os
 import signal
 import threading
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from concurrent.futures import Executor, ProcessPoolExecutor, as_completed
+from contextlib import contextmanager
 from functools import lru_cache
 from multiprocessing.connection import wait
 from pathlib import Path
@@ -163,7 +164,8 @@ def _run_on_device(
         groups.setdefault(_lockstep_group(e), []).append(e)
     together = 1 if device == "cpu" else LOCKSTEP_RUNS
     parts = [g[i : i + together] for g in groups.values() for i in range(0, len(g), together)]
-    for part in tqdm(parts, unit="run", disable=hide_bar(progress) or len(parts) == 1):
+    hide = True if len(parts) == 1 else hide_bar(progress)  # a run alone has a bar of its own
+    for part in tqdm(parts, unit="run", disable=hide):
         for record in train_together(part, device=device, progress=progress):
             save(record, folder)
 
@@ -177,11 +179,14 @@ def _distribute(
 ) -> None:
     """Run on an executor; end its processes at once if interrupted or if a run fails."""
     own = executor is None
+    others = multiprocessing.active_children()
     if executor is None:
         spawn = multiprocessing.get_context("spawn")  # fork is not safe beside torch's threads
         executor = ProcessPoolExecutor(workers, mp_context=spawn, initializer=_start_worker)
-    futures = [executor.submit(_run_and_save, e, str(folder)) for e in todo]
+    futures = []
     try:
+        with _ctrl_c_blocked():  # the workers inherit that, and so are deaf from the first moment
+            futures += [executor.submit(_run_and_save, e, str(folder)) for e in todo]
         bar = tqdm(total=len(todo), unit="run", disable=hide_bar(progress))
         for future in as_completed(futures):
             future.result()
@@ -192,7 +197,8 @@ def _distribute(
             future.cancel()
         if own:
             for process in multiprocessing.active_children():
-                process.terminate()
+                if process not in others:
+                    process.terminate()
         raise
     finally:
         if own:
@@ -202,6 +208,15 @@ def _distribute(
 def _run_and_save(experiment: Experiment, folder: str) -> str:
     [record] = train_together([experiment], progress=False)
     return str(save(record, Path(folder)))
+
+
+@contextmanager
+def _ctrl_c_blocked() -> Iterator[None]:
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
 def _start_worker() -> None:
