@@ -6,6 +6,7 @@ import argparse
 import dataclasses
 import sys
 from collections.abc import Sequence
+from concurrent.futures import BrokenExecutor
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +17,10 @@ from nin.experiments import EXPERIMENTS, Experiment, experiment, strengths
 from nin.phases import classify_phase
 from nin.records import RESULTS, RecordError, RunRecord, record_path
 
+_DATA_EXAMPLES = """examples:
+  python -m nin data
+  python -m nin data --folder ~/fashion-mnist
+"""
 _RUN_EXAMPLES = """examples:
   python -m nin run --experiment fig3 --sigma-eps 60 --epochs 5
   python -m nin run --experiment fig2 --K 30 --seed 1 --width 512 --activation tanh
@@ -28,6 +33,10 @@ _FIGURES_EXAMPLES = """examples:
   python -m nin figures fig3_phases_ce -p epochs 5 -p sigma_eps '[60, 120]'
   python -m nin figures fig3_phases_ce -f params/smoke.yml --output build/smoke
 """
+_CLAIMS_EXAMPLES = """examples:
+  python -m nin claims
+  python -m nin claims CLAIM_ID
+"""
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -39,7 +48,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
     options = _parser().parse_args(arguments)
     try:
         options.command(options)
-    except (ValueError, DataError, RecordError, FileNotFoundError) as error:
+    except BrokenExecutor:
+        print(
+            "error: a worker was killed, perhaps for want of memory (then try fewer --workers): "
+            "finished runs are on record; say the same to go on",
+            file=sys.stderr,
+        )
+        return 2
+    except (ValueError, DataError, RecordError, OSError) as error:
         print(f"error: {error}", file=sys.stderr)
         return 2
     except KeyboardInterrupt:
@@ -81,8 +97,11 @@ def _figures(options: argparse.Namespace) -> None:
 
     parameters: dict[str, object] = {}
     if options.file:
-        parameters = yaml.safe_load(Path(options.file).read_text(encoding="utf8")) or {}
-    parameters |= {name: yaml.safe_load(value) for name, value in options.parameter}
+        text = Path(options.file).read_text(encoding="utf8")
+        parameters = _yaml(text, f"the file {options.file}") or {}
+        if not isinstance(parameters, dict):
+            raise ValueError(f"{options.file} must hold lines of the form NAME: VALUE")
+    parameters |= {name: _yaml(value, f"-p {name}") for name, value in options.parameter}
     known = {page.stem: page for page in sorted(PAGES.glob("*.ipynb"))}
     if unknown := sorted(set(options.pages) - set(known)):
         raise ValueError(f"no page {', '.join(unknown)}; there are: {', '.join(known)}")
@@ -97,6 +116,13 @@ def _figures(options: argparse.Namespace) -> None:
         except PapermillExecutionError as error:
             raise ValueError(f"{name} failed: {error.ename}: {error.evalue}") from error
         print(f"{output} is done")
+
+
+def _yaml(text: str, where: str) -> Any:
+    try:
+        return yaml.safe_load(text)
+    except yaml.YAMLError as error:
+        raise ValueError(f"{where} is not YAML: {' '.join(str(error).split())}") from error
 
 
 def _claims(options: argparse.Namespace) -> None:
@@ -146,7 +172,7 @@ def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="python -m nin", description=__doc__)
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
 
-    data = commands.add_parser("data", help="find or fetch Fashion-MNIST and verify it")
+    data = _command(commands, "data", "find or fetch Fashion-MNIST and verify it", _DATA_EXAMPLES)
     data.add_argument(
         "--folder", help="where it lies or shall lie (default: $NIN_DATA, then data/)"
     )
@@ -180,7 +206,9 @@ def _parser() -> argparse.ArgumentParser:
     figures.add_argument("--force", action="store_true", help="execute even what is up to date")
     figures.set_defaults(command=_figures)
 
-    claims = commands.add_parser("claims", help="compute the verdict on each claim of the paper")
+    claims = _command(
+        commands, "claims", "compute the verdict on each claim of the paper", _CLAIMS_EXAMPLES
+    )
     claims.add_argument("ids", nargs="*", help="claim ids (default: all)")
     claims.set_defaults(command=_claims)
     return parser

@@ -9,6 +9,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import re
 import types
 from collections.abc import Mapping
 from pathlib import Path
@@ -70,10 +71,20 @@ def check_parameters(given: Mapping[str, Any], known: Mapping[str, str]) -> dict
         try:
             checked[name] = check_type(name, [value] if single else value, known[name])
         except ValueError as error:
-            if not (isinstance(value, str) and known[name].startswith("list[")):
-                raise
-            raise ValueError(f"{error}; papermill takes a list as -y '{name}: [1, 2]'") from None
+            raise ValueError(f"{error}{_hint(name, value, known[name])}") from None
     return checked
+
+
+def _hint(name: str, value: object, kind: str) -> str:
+    """Say how papermill and YAML spell what was most likely meant."""
+    words = value if isinstance(value, list) else [value]
+    if "float" in kind and any(isinstance(w, str) and re.match(r"[-+\d.]+e", w) for w in words):
+        return "; YAML wants a point in it: 1.0e-4"
+    if isinstance(value, str) and kind == "bool":
+        return f"; papermill takes it as -p {name} True"
+    if isinstance(value, str) and kind.startswith("list["):
+        return f"; papermill takes a list as -y '{name}: [1, 2]'"
+    return ""
 
 
 def page_parameters(page: Path) -> dict[str, str]:
