@@ -11,7 +11,9 @@ import numpy as np
 from nin.history import History
 
 MARGIN = 1.1
-"""A rise or fall by less than this factor does not count: seeds differ by a few percent."""
+"""A rise by less than this factor does not count: seeds differ by a few percent."""
+DECAYED = 0.5
+"""|w_ni| has decayed when half is gone: any noise makes it creep down in the end."""
 _LAST = 10  # records at the end, whose median stands for "the end": one batch is noisy
 
 
@@ -62,16 +64,16 @@ class PhaseFinding:
 def classify_phase(history: History) -> PhaseFinding:
     """Find the phase of a run.
 
-    In this order, with `MARGIN` = 1.1:
+    In this order, with `MARGIN` = 1.1 and `DECAYED` = 0.5:
 
     1. divergent: the loss became infinite, or both |w_ni| and the noisy loss end higher than they
        began;
     2. catapult: both |w_ni| and the noisy loss rose above their start, and one recovered at least;
-    3. decay: |w_ni| ends lower than it began;
-    4. decoupled: |w_ni| ends where it began.
+    3. decay: |w_ni| ends at less than half of its start;
+    4. decoupled: it does not.
 
-    The border of 3 and 4 moves with the length of the run: any decay shows in the end. The noisy
-    loss at the end is the median of the last ten records.
+    The border of 3 and 4 moves with the length of the run: it asks whether the half-life is
+    shorter. The noisy loss at the end is the median of the last ten records.
 
     Args:
         history: A run with a NIN, of at least two records or diverged.
@@ -97,7 +99,7 @@ def classify_phase(history: History) -> PhaseFinding:
         phase = Phase.DIVERGENT
     elif grew:
         phase = Phase.CATAPULT
-    elif w_end < 1 / MARGIN:
+    elif w_end < DECAYED:
         phase = Phase.DECAY
     else:
         phase = Phase.DECOUPLED
