@@ -139,6 +139,9 @@ def draw_phases(panels: dict[str, tuple[Phase, Sequence[History]]], next_layer: 
             _mark_divergence(ax, histories)
     for ax, label in zip(axes[:, 0], ("loss", "accuracy", "norm"), strict=True):
         ax.set_ylabel(label)
+    finite = [h for _, hs in panels.values() for h in hs if h.diverged_step is None]
+    _limit(axes[0, 0], [a for h in finite for a in (h.loss, h.train_loss, h.val_loss)])
+    _limit(axes[2, 0], [a for h in finite for a in (h.w_ni, h.norms[next_layer])])
     for row in axes:
         row[-1].legend(*row[0].get_legend_handles_labels(), loc="upper left", bbox_to_anchor=(1, 1))
     return fig
@@ -186,6 +189,12 @@ def _padded(values: Sequence[float]) -> tuple[float, float]:
     """Return limits of a logarithmic axis a little wider than the values."""
     pad = max(max(values) / min(values), 2.0) ** 0.05
     return min(values) / pad, max(values) * pad
+
+
+def _limit(ax: Axes, shown: Sequence[np.ndarray]) -> None:
+    """Fit a logarithmic axis to these values; what diverges may leave it at the top."""
+    if shown:
+        ax.set_ylim(min(a.min() for a in shown) / 2, 20 * max(a.max() for a in shown))
 
 
 def _mark_divergence(ax: Axes, histories: Sequence[History]) -> None:
