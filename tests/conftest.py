@@ -7,8 +7,10 @@ import sys
 from pathlib import Path
 
 import pytest
+import torch
 
 ROOT = Path(__file__).resolve().parents[1]
+torch.set_num_threads(1)  # as the sweep's workers: the order of a sum, and so its bits, depend on it
 
 
 @pytest.fixture(scope="session")

@@ -1,0 +1,400 @@
+"""Fashion-MNIST: where it comes from, and that it is whole, split and scaled as it says."""
+
+from __future__ import annotations
+
+import gzip
+import hashlib
+import os
+import resource
+import shutil
+import socket
+import subprocess
+import threading
+import time
+from collections import Counter
+from collections.abc import Iterator
+from contextlib import contextmanager
+from functools import partial
+from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from torch import Tensor
+from torchvision.datasets import FashionMNIST
+
+from nin import data
+
+NAMES = list(data.SHA256)
+
+
+@pytest.fixture(scope="session")
+def plain() -> Path:
+    """The folder of the four real files."""
+    return data.prepare() / "FashionMNIST" / "raw"
+
+
+@pytest.fixture(scope="session")
+def zipped(plain: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder of the four files, gzipped as fast as can be."""
+    folder = tmp_path_factory.mktemp("zipped")
+    for name in NAMES:
+        content = gzip.compress((plain / name).read_bytes(), compresslevel=1)
+        (folder / f"{name}.gz").write_bytes(content)
+    return folder
+
+
+@pytest.fixture
+def nowhere(plain: Path, zipped: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A machine without Fashion-MNIST, network or packages; the folder where it shall lie.
+
+    (The real files are asked for here so that they are found before the machine loses them.)
+    """
+    monkeypatch.delenv("NIN_DATA", raising=False)
+    monkeypatch.setattr(data, "PROJECT_DATA", tmp_path / "project")
+    monkeypatch.setattr(data, "DEBIAN_DATA", Path("/usr/share/datasets") / f"none{os.getpid()}")
+    with socket.socket() as unused:
+        unused.bind(("127.0.0.1", 0))
+        refused = f"http://127.0.0.1:{unused.getsockname()[1]}/"
+    monkeypatch.setattr(FashionMNIST, "mirrors", [refused])
+    monkeypatch.setenv("APT_CONFIG", str(apt_settings(tmp_path / "apt", repository=None)))
+    return tmp_path / "asked"
+
+
+def apt_settings(folder: Path, repository: Path | None) -> Path:
+    """Write settings by which apt knows one repository in a folder, or none at all."""
+    for made in ("lists/partial", "cache/archives/partial", "parts"):
+        (folder / made).mkdir(parents=True)
+    (folder / "status").touch()
+    (folder / "sources.list").write_text(
+        f"deb [trusted=yes] file:{repository} ./\n" * bool(repository)
+    )
+    settings = folder / "apt.conf"
+    settings.write_text(
+        f'Dir::State::lists "{folder}/lists"; Dir::State::status "{folder}/status";\n'
+        f'Dir::Cache "{folder}/cache"; Dir::Etc::sourcelist "{folder}/sources.list";\n'
+        f'Dir::Etc::sourceparts "{folder}/parts"; APT::Sandbox::User "";\n'
+    )
+    return settings
+
+
+@contextmanager
+def served(folder: Path) -> Iterator[tuple[str, list[str]]]:
+    """Serve a folder over HTTP; yield the address and the list of requests, which fills."""
+    asked: list[str] = []
+
+    class Handler(SimpleHTTPRequestHandler):
+        def log_message(self, _format: str, *words: object) -> None:
+            asked.append(str(words[0]))
+
+    with ThreadingHTTPServer(("127.0.0.1", 0), partial(Handler, directory=folder)) as server:
+        thread = threading.Thread(target=server.serve_forever)
+        thread.start()
+        try:
+            yield f"http://127.0.0.1:{server.server_port}/", asked
+        finally:
+            server.shutdown()
+            thread.join()
+
+
+def link(source: Path, folder: Path) -> None:
+    folder.mkdir(parents=True)
+    for file in source.iterdir():
+        if not file.name.startswith("."):
+            (folder / file.name).symlink_to(file)
+
+
+def is_whole(root: Path) -> bool:
+    raw = root / "FashionMNIST" / "raw"
+    digests = {n: hashlib.sha256((raw / n).read_bytes()).hexdigest() for n in NAMES}
+    return digests == data.SHA256 and sorted(p.name for p in raw.iterdir()) == sorted(NAMES)
+
+
+@pytest.mark.parametrize("kind", ["plain", "zipped"])
+def test_files_in_the_named_folder_are_taken(
+    kind: str, nowhere: Path, request: pytest.FixtureRequest
+) -> None:
+    link(request.getfixturevalue(kind), nowhere)
+    assert data.prepare(nowhere) == nowhere
+    assert is_whole(nowhere)
+
+
+def test_gzipped_files_are_unpacked_where_torchvision_keeps_them(
+    nowhere: Path, zipped: Path
+) -> None:
+    raw = nowhere / "FashionMNIST" / "raw"
+    link(zipped, raw)
+    data.prepare(nowhere)
+    assert {p.name for p in raw.iterdir()} == {*NAMES, *(f"{n}.gz" for n in NAMES)}
+    assert len(FashionMNIST(str(nowhere), train=False)) == 10_000
+
+
+def test_the_argument_goes_before_the_environment_and_that_before_the_project(
+    nowhere: Path, plain: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for folder in (nowhere, tmp_path / "environment", tmp_path / "project"):
+        link(plain, folder / "FashionMNIST" / "raw")
+    assert data.prepare() == tmp_path / "project"
+    monkeypatch.setenv("NIN_DATA", str(tmp_path / "environment"))
+    assert data.prepare() == tmp_path / "environment"
+    assert data.prepare(nowhere) == nowhere
+
+
+def test_a_new_folder_is_filled_from_the_projects(
+    nowhere: Path, plain: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    link(plain, tmp_path / "project" / "FashionMNIST" / "raw")
+    monkeypatch.setenv("NIN_DATA", str(nowhere))
+    assert data.prepare() == nowhere
+    assert is_whole(nowhere)
+
+
+def test_debians_files_are_unpacked_and_no_network_is_asked(
+    nowhere: Path, zipped: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(data, "DEBIAN_DATA", zipped)
+    with served(zipped) as (address, asked):
+        monkeypatch.setattr(FashionMNIST, "mirrors", [address])
+        data.prepare(nowhere)
+    assert is_whole(nowhere)
+    assert asked == []
+
+
+def test_torchvision_downloads_what_no_folder_has(
+    nowhere: Path, zipped: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    names = [f"{n}.gz" for n in NAMES]
+    sums = [hashlib.md5((zipped / n).read_bytes()).hexdigest() for n in names]
+    monkeypatch.setattr(FashionMNIST, "resources", list(zip(names, sums, strict=True)))
+    with served(zipped) as (address, asked):
+        monkeypatch.setattr(FashionMNIST, "mirrors", [address])
+        data.prepare(nowhere)
+    assert is_whole(nowhere)
+    assert len(asked) >= 4
+
+
+@pytest.mark.skipif(
+    not (shutil.which("apt-get") and shutil.which("dpkg-deb")), reason="this system has no apt"
+)
+def test_apt_downloads_and_unpacks_without_installing(
+    nowhere: Path, zipped: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    repository = debian_repository(tmp_path / "repository", zipped, data.DEBIAN_DATA)
+    settings = apt_settings(tmp_path / "apt2", repository)
+    monkeypatch.setenv("APT_CONFIG", str(settings))
+    subprocess.run(["apt-get", "update", "-qq"], check=True, capture_output=True)
+    data.prepare(nowhere)
+    assert is_whole(nowhere)
+    assert not data.DEBIAN_DATA.exists()
+
+
+def debian_repository(folder: Path, files: Path, installed_in: Path) -> Path:
+    """Make a repository of one package that would install the files."""
+    tree = folder / "tree"
+    shutil.copytree(files, tree / installed_in.relative_to("/"))
+    about = (
+        "Package: dataset-fashion-mnist\nVersion: 1\nArchitecture: all\n"
+        "Maintainer: A Test <test@example.org>\nDescription: images of clothes\n"
+    )
+    (tree / "DEBIAN").mkdir()
+    (tree / "DEBIAN" / "control").write_text(about)
+    package = folder / "package.deb"
+    build = ["dpkg-deb", "--root-owner-group", "-Znone", "--build", str(tree), str(package)]
+    subprocess.run(build, check=True, capture_output=True)
+    digest = hashlib.sha256(package.read_bytes()).hexdigest()
+    index = f"{about}Filename: ./package.deb\nSize: {package.stat().st_size}\nSHA256: {digest}\n"
+    (folder / "Packages").write_text(index)
+    return folder
+
+
+def test_all_five_sources_are_tried_in_order_and_named_with_what_was_wrong(
+    nowhere: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(data, "DEBIAN_DATA", tmp_path / "debian")
+    for folder in (nowhere, tmp_path / "project/FashionMNIST/raw", tmp_path / "debian"):
+        folder.mkdir(parents=True)
+        for name in NAMES:
+            (folder / f"{name}.gz").write_bytes(gzip.compress(b"not images"))
+    with pytest.raises(data.DataError) as caught:
+        data.prepare(nowhere)
+    message = str(caught.value)
+    places = [
+        f"the folder {nowhere}: damaged",
+        f"the project's {tmp_path / 'project'}: damaged",
+        f"Debian's dataset-fashion-mnist in {tmp_path / 'debian'}: damaged",
+        "torchvision's download: [Errno 2]",
+        "`apt-get download dataset-fashion-mnist`: [Errno 2]",
+    ]
+    assert [message.find(p) >= 0 for p in places] == [True] * 5, message
+    assert sorted(places, key=message.find) == places
+    for remedy in ("apt-get install dataset-fashion-mnist", "--folder DIR", "NIN_DATA=DIR"):
+        assert remedy in message
+
+
+def test_a_silent_server_is_not_waited_for(nowhere: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(data, "_PATIENCE", 0.1)
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        address = f"http://127.0.0.1:{silent.getsockname()[1]}/"
+        monkeypatch.setattr(FashionMNIST, "mirrors", [address])
+        start = time.monotonic()
+        with pytest.raises(data.DataError, match="torchvision's download"):
+            data.prepare(nowhere)
+    assert time.monotonic() - start < 20  # 0.1 s of patience and apt's start, on a busy machine
+    assert socket.getdefaulttimeout() is None
+
+
+def test_a_damaged_archive_is_passed_over_for_the_next_source(
+    nowhere: Path, plain: Path, zipped: Path, tmp_path: Path
+) -> None:
+    nowhere.mkdir()
+    for name in NAMES:
+        (nowhere / f"{name}.gz").write_bytes((zipped / f"{name}.gz").read_bytes()[:-100])
+    link(plain, tmp_path / "project" / "FashionMNIST" / "raw")
+    data.prepare(nowhere)
+    assert all((nowhere / "FashionMNIST" / "raw" / n).exists() for n in NAMES)
+
+
+def test_a_damaged_file_is_named_with_what_to_do_and_left_alone(
+    nowhere: Path, plain: Path, zipped: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(data, "DEBIAN_DATA", zipped)
+    raw = nowhere / "FashionMNIST" / "raw"
+    link(plain, raw)
+    labels = raw / NAMES[3]
+    content = bytearray(labels.read_bytes())
+    content[5000] ^= 1
+    labels.unlink()
+    labels.write_bytes(content)
+    with pytest.raises(data.DataError) as caught:
+        data.load(folder=nowhere)
+    assert str(labels) in str(caught.value)
+    assert "Delete it and run `python -m nin data`" in str(caught.value)
+    assert labels.read_bytes() == content
+    labels.unlink()
+    data.prepare(nowhere)
+    assert is_whole(nowhere)
+
+
+def test_only_missing_files_are_written(
+    nowhere: Path, plain: Path, zipped: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(data, "DEBIAN_DATA", zipped)
+    raw = nowhere / "FashionMNIST" / "raw"
+    raw.mkdir(parents=True)
+    for name in NAMES[:3]:
+        shutil.copy(plain / name, raw / name)
+    before = {n: (raw / n).stat().st_ino for n in NAMES[:3]}
+    data.prepare(nowhere)
+    assert is_whole(nowhere)
+    assert {n: (raw / n).stat().st_ino for n in NAMES[:3]} == before
+
+
+def test_a_folder_that_cannot_be_written_is_named_with_what_to_do(
+    nowhere: Path, zipped: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(data, "DEBIAN_DATA", zipped)
+    nowhere.touch()  # a file where the folder should be: not even root can write into it
+    with pytest.raises(data.DataError, match=f"cannot write Fashion-MNIST to {nowhere}.*NIN_DATA"):
+        data.prepare(nowhere)
+
+
+def test_a_full_disk_leaves_no_partial_file(
+    nowhere: Path, zipped: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(data, "DEBIAN_DATA", zipped)
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (1_000_000, hard))  # the images need 47 MB
+    try:
+        with pytest.raises(data.DataError, match="cannot write Fashion-MNIST"):
+            data.prepare(nowhere)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+    assert list((nowhere / "FashionMNIST" / "raw").iterdir()) == []
+
+
+@pytest.fixture(scope="module")
+def split() -> data.Dataset:
+    return data.load()
+
+
+@pytest.fixture(scope="module")
+def raw_images(plain: Path) -> Tensor:
+    parts = [FashionMNIST(str(plain.parents[1]), train=train) for train in (True, False)]
+    return torch.cat([p.data for p in parts]).flatten(1)
+
+
+@pytest.fixture(scope="module")
+def moments(raw_images: Tensor) -> tuple[float, float]:
+    """Mean and standard deviation of the training pixels, in [0, 1], from the raw bytes.
+
+    The order is drawn anew here, since scaled pixels no longer tell their mean.
+    """
+    order = torch.randperm(70_000, generator=torch.Generator().manual_seed(0))[:42_000]
+    counts = np.bincount(raw_images[order].numpy().ravel(), minlength=256)
+    values = np.arange(256) / 255
+    mean = counts @ values / counts.sum()
+    return mean, np.sqrt(counts @ (values - mean) ** 2 / (counts.sum() - 1))
+
+
+def pixels(x: Tensor, mean: float, std: float) -> Tensor:
+    """Undo the scaling: whole numbers again, since rounding moves a pixel by 1e-4 at most."""
+    return (x * std + mean).mul(255).round().to(torch.uint8)
+
+
+def test_split_is_60_to_40(split: data.Dataset) -> None:
+    assert split.train_x.shape == (42_000, 784) and split.val_x.shape == (28_000, 784)
+    assert split.train_y.shape == (42_000,) and split.val_y.shape == (28_000,)
+    assert split.train_x.dtype == torch.float32 and split.train_y.dtype == torch.int64
+
+
+def test_split_is_a_partition_of_the_70000_images_with_their_labels(
+    split: data.Dataset, raw_images: Tensor, moments: tuple[float, float], plain: Path
+) -> None:
+    parts = [FashionMNIST(str(plain.parents[1]), train=train) for train in (True, False)]
+    labels = torch.cat([p.targets for p in parts])
+    ours = torch.cat([pixels(x, *moments) for x in (split.train_x, split.val_x)])
+    our_labels = torch.cat([split.train_y, split.val_y])
+    assert images_with_labels(ours, our_labels) == images_with_labels(raw_images, labels)
+
+
+def images_with_labels(x: Tensor, y: Tensor) -> Counter[tuple[int, bytes]]:
+    return Counter(zip(y.tolist(), (row.tobytes() for row in x.numpy()), strict=True))
+
+
+def test_scaling_is_that_of_the_training_part_only(
+    split: data.Dataset, moments: tuple[float, float]
+) -> None:
+    mean, std = moments
+    # float32 rounding of a mean over 33 million values; all 70,000 images would shift it by 5e-4
+    assert split.train_x.min().item() == pytest.approx(-mean / std, abs=1e-5)
+    assert split.train_x.max().item() == pytest.approx((1 - mean) / std, abs=1e-5)
+    assert split.train_x.mean().item() == pytest.approx(0, abs=1e-5)
+    assert abs(split.val_x.mean().item()) > 1e-4
+
+
+def test_scaling_as_printed_divides_by_the_variance(
+    split: data.Dataset, moments: tuple[float, float]
+) -> None:
+    printed = data.load("variance")
+    few = slice(0, 1000)
+    # float32 rounding of the values, which are at most 6
+    torch.testing.assert_close(printed.val_x[few], split.val_x[few] / moments[1], rtol=1e-5, atol=0)
+    assert torch.equal(printed.train_y, split.train_y)
+    assert 1 / moments[1] == pytest.approx(2.8, abs=0.05)  # what the docstring says
+
+
+def test_split_seed_changes_who_trains(split: data.Dataset) -> None:
+    other = data.load(split_seed=1)
+    share = (other.train_y == split.train_y).float().mean().item()
+    assert share == pytest.approx(0.1, abs=0.01)  # chance among ten labels, +- 7 standard errors
+
+
+def test_unknown_scaling_is_named() -> None:
+    with pytest.raises(ValueError, match=r"scaling must be one of \('std', 'variance'\), not 'x'"):
+        data.load("x")
+
+
+def test_a_dataset_moves_as_a_whole(split: data.Dataset) -> None:
+    few = data.Dataset(*(t[:2] for t in vars(split).values()))
+    assert all(t.device.type == "meta" for t in vars(few.to("meta")).values())
