@@ -10,7 +10,8 @@ import pytest
 import torch
 
 ROOT = Path(__file__).resolve().parents[1]
-torch.set_num_threads(1)  # as the sweep's workers: the order of a sum, and so its bits, depend on it
+# As in the workers of a sweep: the order of a sum, and so its last bits, depend on the threads.
+torch.set_num_threads(1)
 
 
 @pytest.fixture(scope="session")
