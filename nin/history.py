@@ -29,8 +29,8 @@ class History:
         train_accuracy: Clean training accuracy, (m,).
         val_loss: Clean validation loss, (m,).
         val_accuracy: Clean validation accuracy, (m,).
-        diverged_step: First step whose loss was not finite, or None. Nothing was recorded from it
-            on, and the run took no further step.
+        diverged_step: First step whose loss was not finite, or None. The run ends with it: nothing
+            was recorded later, and of that step at most a clean evaluation, finite or not.
         last_finite_loss: The noisy loss of the last step that had a finite one, whether or not
             that step was recorded.
     """
