@@ -36,9 +36,10 @@ lint: $(STAMP)  ## check style, format and types
 figures: data  ## execute the heavy pages again where their code or parameters changed
 	$(BIN)/python -m nin figures
 
-bench: data  ## measure the training loop against other loops
+bench: data  ## measure the training loop and the linear model against other loops
 	$(PIP) install --requirement benchmarks/requirements.txt
 	$(BIN)/python benchmarks/run.py
+	$(BIN)/python benchmarks/linear.py
 
 clean:  ## remove what was built (not .venv, data/ or results/)
 	rm -rf _build build .mypy_cache .pytest_cache .ruff_cache .hypothesis

@@ -61,6 +61,33 @@ class PhaseFinding:
         return numbers
 
 
+def growth(start: np.ndarray, later: np.ndarray) -> np.ndarray:
+    """Return later over start, elementwise; 1 where both are 0."""
+    with np.errstate(divide="ignore", invalid="ignore"):  # x/0 is infinite growth
+        return np.where((start == 0) & (later == 0), 1.0, np.divide(later, start))
+
+
+def phase_index(
+    peak: np.ndarray,
+    w_end: np.ndarray,
+    loss_peak: np.ndarray,
+    loss_end: np.ndarray,
+    diverged: np.ndarray,
+) -> np.ndarray:
+    """Apply the rule of `classify_phase` to numbers or arrays: positions in ``list(Phase)``.
+
+    Args:
+        peak: Largest rise of w_ni over its start; of the linear model's w1, if that rose more.
+        w_end: Final |w_ni| over its start.
+        loss_peak: Largest noisy loss over its start.
+        loss_end: Final noisy loss over its start.
+        diverged: Whether the loss became infinite.
+    """
+    grew = (peak > MARGIN) & (loss_peak > MARGIN)
+    lost = diverged | (grew & (w_end > MARGIN) & (loss_end > MARGIN))
+    return np.select([lost, grew, w_end < DECAYED], [3, 2, 1], 0)
+
+
 def classify_phase(history: History) -> PhaseFinding:
     """Find the phase of a run.
 
@@ -71,6 +98,9 @@ def classify_phase(history: History) -> PhaseFinding:
     2. catapult: both |w_ni| and the noisy loss rose above their start, and one recovered at least;
     3. decay: |w_ni| ends at less than half of its start;
     4. decoupled: it does not.
+
+    In the linear model either weight of the noise path w1 w_ni may drive a catapult, so in 2 a rise
+    of |w1| counts as well; a network's histories have no norm of that name.
 
     The border of 3 and 4 moves with the length of the run: it asks whether the half-life is
     shorter. The noisy loss at the end is the median of the last ten records.
@@ -94,15 +124,11 @@ def classify_phase(history: History) -> PhaseFinding:
     w, loss = history.w_ni / history.w_ni[0], history.loss / history.loss[0]
     w_peak, w_end = float(w.max()), float(w[-1])
     loss_peak, loss_end = float(loss.max()), float(np.median(loss[-_LAST:]))
-    grew = w_peak > MARGIN and loss_peak > MARGIN
-    if history.diverged_step is not None or (grew and w_end > MARGIN and loss_end > MARGIN):
-        phase = Phase.DIVERGENT
-    elif grew:
-        phase = Phase.CATAPULT
-    elif w_end < DECAYED:
-        phase = Phase.DECAY
-    else:
-        phase = Phase.DECOUPLED
+    w1 = history.norms.get("w1")
+    peak = w_peak if w1 is None else max(w_peak, float(w1.max() / w1[0]))
+    diverged = history.diverged_step is not None
+    numbers = (np.asarray(n) for n in (peak, w_end, loss_peak, loss_end, diverged))
+    phase = list(Phase)[int(phase_index(*numbers))]
     return PhaseFinding(phase, w_peak, w_end, loss_peak, loss_end, history.diverged_step)
 
 
