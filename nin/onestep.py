@@ -88,6 +88,35 @@ def sampled_gradients(
     return torch.stack(found)
 
 
+def fluctuations(
+    local: LocalLoss, w: Tensor, sigma_eps: float, draws: int, seed: int = 0
+) -> tuple[float, float]:
+    """Return the sizes of the odd and of the even fluctuation of the gradient by w_ni.
+
+    For weak noise the odd one is the kick of Eq. (2), and the even one is what footnote 2
+    neglects. The split itself holds for noise of any strength.
+
+    Args:
+        local: The network, layer and batch.
+        w: The noise injection weights, (features,).
+        sigma_eps: Standard deviation of the Gaussian noise, > 0.
+        draws: Number of independent draws of the batch's noise, >= 2.
+        seed: Of the noise.
+
+    Returns:
+        Root mean square lengths, about the mean, of the odd and the even part in eps.
+    """
+    g = generator(seed, "onestep", "fluctuations")
+    odd, even = [], []
+    for _ in range(draws):
+        eps = NOISE_LAWS["gaussian"](len(local.x), g) * sigma_eps
+        plus, minus = niw_gradient(local, w, eps), niw_gradient(local, w, -eps)
+        odd.append((plus - minus) / 2)
+        even.append((plus + minus) / 2)
+    sizes = [float(torch.stack(part).var(0).sum().sqrt()) for part in (odd, even)]
+    return sizes[0], sizes[1]
+
+
 def mean_gradient(local: LocalLoss, w: Tensor, sigma_eps: float, nodes: int = 48) -> Tensor:
     """Return the gradient by w_ni averaged over Gaussian noise, (features,), without sampling.
 
@@ -122,7 +151,6 @@ def predicted_gradient(
         form: The form of Eq. (2); default the corrected one.
     """
     chosen = EQ2.corrected if form is None else form
-    assert isinstance(chosen, Chain)
     return -drift(chosen, 1.0, sigma_eps, local.mean_product(w))
 
 

@@ -9,9 +9,23 @@ from __future__ import annotations
 
 from typing import Any
 
-from sympy import Add, Expr, Function, Indexed, Integer, Mul, Sum, expand
+from sympy import (
+    Add,
+    Expr,
+    Function,
+    Indexed,
+    Integer,
+    Mul,
+    Sum,
+    Symbol,
+    expand,
+    factor,
+    simplify,
+    solve,
+)
 
 from nin.theory import symbols as s
+from nin.theory.statement import Chain
 
 
 class _Bracket(Function):
@@ -156,3 +170,37 @@ def variance_of_batch_mean(own: Expr, cross: Expr) -> Expr:
     over_i, over_j = (s.i, 1, s.batch_size), (s.j, 1, s.batch_size)
     pairs = Sum(own, over_i) + Sum(cross, over_i, over_j) - Sum(cross, over_i)
     return expand(pairs.doit() / s.batch_size**2)
+
+
+def without_replacement_variance(own: Expr) -> Expr:
+    """Return Var of a mean of |B| different samples out of |A| fixed ones.
+
+    The mean over all |A| samples never varies, which fixes the covariance of two of them.
+
+    Args:
+        own: The variance of one sample.
+
+    Example:
+        >>> without_replacement_variance(s.Q**2)
+        -Q**2*(batch_size - population_size)/(batch_size*(population_size - 1))
+    """
+    cross = Symbol("cross")
+    of_all = variance_of_batch_mean(own, cross).subs(s.batch_size, s.population_size)
+    (covariance,) = solve(of_all, cross)
+    return factor(variance_of_batch_mean(own, covariance))
+
+
+def holds(form: Chain, sizes: tuple[int, ...] = (2, 3, 4)) -> bool:
+    """Tell whether all members of a chain are equal, at batches of several explicit sizes.
+
+    Args:
+        form: A chain in the averages of this file.
+        sizes: The batch sizes, or for sums over the population its sizes.
+    """
+    finite = any(member.has(s.population_size) for member in form.members)
+    value = evaluate_population if finite else evaluate
+    return all(
+        simplify(value(member, size) - value(form.lhs, size)) == 0
+        for size in sizes
+        for member in form.members[1:]
+    )

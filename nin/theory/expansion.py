@@ -179,7 +179,7 @@ def series_term(loss: Expr, z: list[Symbol], w: list[Any], order: int) -> Expr:
         >>> series_term(z**2 / 2, [z], [w], 2)
         eps**2*w**2/2
     """
-    inner = EQ1.corrected.rhs.atoms(Sum)  # type: ignore[union-attr]
+    inner = EQ1.corrected.rhs.atoms(Sum)
     summand = next(a.function for a in inner if not a.function.has(Sum)).subs(s.k, order)
     commuting, _ = summand.args_cnc()
     coefficient = sympy.Mul(*commuting).subs(s.eps_i[s.i], s.eps)

@@ -14,8 +14,8 @@ from nin.theory import symbols as s
 
 NAMES: dict[Any, str] = {
     s.sigma_eps: r"\sigma_\epsilon",
-    s.batch_size: r"|\mathcal{B}|",
-    s.population_size: r"|\mathcal{A}|",
+    s.batch_size: r"\lvert\mathcal{B}\rvert",
+    s.population_size: r"\lvert\mathcal{A}\rvert",
     s.phi: r"\Phi",
     s.w0: "w^{(0)}",
     s.w1: "w^{(1)}",
@@ -44,8 +44,27 @@ NAMES: dict[Any, str] = {
     s.sigma_n: r"\sigma_{n,\epsilon}",
     s.sigma_2n: r"\sigma_{2n,\epsilon}",
 }
+_OTHERS = {
+    "w1_next": "w^{(1)}_{t+1}",
+    "u_next": r"w_{\mathrm{NI},t+1}",
+    "w0_next": "w^{(0)}_{t+1}",
+    "t_prime": "t'",
+    "mean_H0": r"\langle\mathcal{H}_0\rangle",
+    "rms_g0": r"\sqrt{\langle g_0^2\rangle}",
+    "neglected_over_kept": r"\frac{\mathrm{neglected}}{\mathrm{kept}}",
+    "sigma_dec": r"\sigma_{\epsilon,\mathrm{dec}}",
+    "sigma_cat": r"\sigma_{\epsilon,\mathrm{cat}}",
+    "sigma_div": r"\sigma_{\epsilon,\mathrm{div}}",
+}
 _NOISE = (s.eps,)
-_FUNCTION_NAMES = {"batch_loss": "L", "sample_loss": r"\mathcal{L}"}
+_FUNCTION_NAMES = {
+    "batch_loss": "L",
+    "sample_loss": r"\mathcal{L}",
+    "loss_flow": "L",
+    "w0_flow": "w^{(0)}",
+    "w1_flow": "w^{(1)}",
+    "u_flow": r"w_{\mathrm{NI}}",
+}
 
 
 def _is_noise_sample(factor: Expr) -> bool:
@@ -58,6 +77,9 @@ class _Printer(LatexPrinter):
 
     SymPy finds these methods by the name of the class that they print.
     """
+
+    def _print_Symbol(self, expr: Symbol, style: str = "plain") -> str:
+        return _OTHERS.get(expr.name) or super()._print_Symbol(expr, style)
 
     def _print_MatAdd(self, expr: MatAdd) -> str:
         terms = sorted(expr.args, key=lambda term: (term.count_ops(), str(term)))
@@ -79,7 +101,9 @@ class _Printer(LatexPrinter):
         first = Mul(*(f for f in factors if f not in last))
         if not last or first == 1 or first.could_extract_minus_sign():
             return super()._print_Mul(expr)
-        return " ".join(self.parenthesize(f, PRECEDENCE["Mul"]) for f in (first, *last))
+        return " ".join(
+            self.parenthesize(f, PRECEDENCE["Mul"], strict=True) for f in (first, *last)
+        )
 
     def _print_Add(self, expr: Add, order: str | None = None) -> str:
         """Put what is subtracted after what it is subtracted from."""
@@ -106,8 +130,8 @@ class _Printer(LatexPrinter):
         name = _FUNCTION_NAMES.get(expr.func.__name__)
         if name is None:
             return super()._print_Function(expr, exp)
-        printed = rf"{name}\left({', '.join(self._print(arg) for arg in expr.args)}\right)"
-        return printed if exp is None else rf"{printed}^{{{exp}}}"
+        printed = rf"{name}({', '.join(self._print(arg) for arg in expr.args)})"
+        return printed if exp is None else rf"\left[{printed}\right]^{{{exp}}}"
 
 
 def latex(expr: Expr, **settings: Any) -> str:
@@ -119,11 +143,12 @@ def latex(expr: Expr, **settings: Any) -> str:
 
     Example:
         >>> print(latex(s.sigma_eps**2 / s.batch_size))
-        \frac{\sigma_\epsilon^{2}}{|\mathcal{B}|}
+        \frac{\sigma_\epsilon^{2}}{\lvert\mathcal{B}\rvert}
     """
     settings = {"symbol_names": NAMES, **settings}
     mode = settings.pop("mode", "plain")
-    body = _Printer(settings).doprint(expr)
+    # \\cr breaks a line as \\\\ does, but does not make Sphinx wrap an equation and its number.
+    body = _Printer(settings).doprint(expr).replace(r"\\", r"\cr ")
     return {"inline": f"${body}$", "equation": f"$${body}$$"}.get(mode, body)
 
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 from enum import StrEnum
-from typing import Any
+from typing import Any, Generic, TypeVar
 
 import sympy
 
@@ -69,9 +69,15 @@ class Chain:
         tail = r" + \dots" if self.tail else ""
         if len(steps) == 1:
             return f"{first} {steps[0]}{tail}"
-        # \cr breaks a line as \\ does, but does not make Sphinx wrap the equation and its number.
         lines = r" \cr & ".join(steps)
         return rf"\begin{{aligned}} {first} & {lines}{tail} \end{{aligned}}"
+
+    def short_latex(self) -> str:
+        """Return the chain as LaTeX, without the steps between its ends."""
+        ends = f"{latex(self.lhs)} = {latex(self.rhs)}"
+        if self.limit:
+            ends += rf" \xrightarrow{{{self.limit[1]}}} {latex(self.limit[0])}"
+        return ends + (r" + \dots" if self.tail else "")
 
     def __repr__(self) -> str:
         """Return the chain in the code's names."""
@@ -92,8 +98,11 @@ def chain(*members: Any, tail: bool = False) -> Chain:
     return Chain(tuple(sympy.sympify(member) for member in members), tail)
 
 
+Form = TypeVar("Form", Chain, str)
+
+
 @dataclass(frozen=True)
-class Entry:
+class Entry(Generic[Form]):
     """One equation, definition, footnote or caption of the paper.
 
     Attributes:
@@ -112,8 +121,8 @@ class Entry:
     key: str
     place: str
     says: str
-    as_printed: Chain | str
-    corrected: Chain | str
+    as_printed: Form
+    corrected: Form
     slip: Slip
     why: str = ""
     matters: bool = False
@@ -142,7 +151,7 @@ def equation(
     corrected: Chain | None = None,
     slip: Slip = Slip.NONE,
     **rest: Any,
-) -> Entry:
+) -> Entry[Chain]:
     """Make the entry of a numbered equation, its forms tagged ``(n)`` and ``(n')``.
 
     Args:

@@ -26,7 +26,7 @@ _B, _N = s.batch_size, s.population_size
 _APP = "App. C"
 
 
-def _line(number: str, says: str, printed: Chain, *corrected: Any, **rest: Any) -> Entry:
+def _line(number: str, says: str, printed: Chain, *corrected: Any, **rest: Any) -> Entry[Chain]:
     return equation(
         number,
         _APP,
@@ -98,7 +98,7 @@ EQ14 = _line(
 _pairs = Sum(_product * _different, *_in_population)
 _all = Sum(_product, *_in_population) / _N**2
 _same = Sum(_at_j**2, _in_population[1]) / _N**2
-_to = (Mean(TERM) ** 2, r"|\mathcal{A}|\to\infty")
+_to = (Mean(TERM) ** 2, r"\lvert\mathcal{A}\rvert\to\infty")
 EQ15 = _line(
     "15",
     "Two different samples of a large population are uncorrelated.",
@@ -198,7 +198,7 @@ def fluctuation_ratio(q_mean: Expr, Q: Expr, gradient_rms: Expr, kurtosis: Expr)
         >>> fluctuation_ratio(h, h, g, sympy.Integer(3))
         sqrt(2)*h*sigma_eps/g
     """
-    variance = THEOREM.corrected.rhs  # type: ignore[union-attr]
+    variance = THEOREM.corrected.rhs
     second = (
         variance.subs(s.n, 2)
         .subs({s.q_mean: q_mean, s.Q: Q, s.sigma_n: s.sigma_eps})

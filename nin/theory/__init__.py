@@ -1,0 +1,10 @@
+"""The paper's theory, written once as SymPy: each equation as printed and as corrected.
+
+`EQUATIONS["2"].corrected` is Eq. (2) as our proof has it, `ENTRIES` is the whole errata. Chapters
+display these objects, tests compare them, and numeric functions are made from them.
+"""
+
+from nin.theory.errata import ENTRIES, EQUATIONS
+from nin.theory.statement import Chain, Entry, Slip
+
+__all__ = ["ENTRIES", "EQUATIONS", "Chain", "Entry", "Slip"]
