@@ -95,9 +95,10 @@ def read_docstring_as_text(
     """
     read = ["\\ "] if what in {"attribute", "data", "property"} else []
     for line in lines:
-        # |B| is a size, not a substitution; and `Chain`s is one word with code in it.
-        bars = re.sub(r"(`.*?`)|\|", lambda found: found[1] or r"\|", line)
-        read.append(re.sub(r"(?<!`)(`[^`]+`)(?=\w)", r"\1\\ ", bars))
+        # |B| is a size, not a substitution; (*shape, 3) opens no emphasis; `Chain`s is one word.
+        text = re.sub(r"(`.*?`)|\|", lambda found: found[1] or r"\|", line)
+        text = re.sub(r"(?<![*\w`])\*(?=\w)(?![^*]*\w\*)", r"\*", text)
+        read.append(re.sub(r"(?<!`)(`[^`]+`)(?=\w)", r"\1\\ ", text))
         if line.strip() in {"Returns:", "Yields:"}:
             read.append(line[: -len(line.lstrip())] + "    \\ ")
     lines[:] = read
