@@ -222,6 +222,7 @@ def _ctrl_c_blocked() -> Iterator[None]:
 def _start_worker() -> None:
     """Leave Ctrl-C to the parent, and end with it even if it is killed."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
+    tqdm.set_lock(threading.RLock())  # its lock between processes would be reported as leaked
     parent = multiprocessing.parent_process()
     if parent is not None:
 
