@@ -150,7 +150,7 @@ def draw_phases(panels: dict[str, tuple[Phase, Sequence[History]]], next_layer: 
 def draw_phase_bar(
     ax: Axes,
     found: Sequence[tuple[float, Phase]],
-    shown: dict[float, str],
+    shown: dict[float, tuple[str, Phase]],
     label: str = r"$\sigma_\epsilon$",
 ) -> None:
     """Draw which phase each run of a sweep fell into, and the values that another figure shows.
@@ -161,7 +161,7 @@ def draw_phase_bar(
     Args:
         ax: Where to draw.
         found: (sigma_eps, phase) of each run; several runs of one sigma_eps are its seeds.
-        shown: Title by sigma_eps, marked with a diamond.
+        shown: Title and phase by sigma_eps of the other figure's runs, marked with a diamond.
         label: Of the axis.
     """
     phases: dict[float, set[Phase]] = {}
@@ -177,8 +177,8 @@ def draw_phase_bar(
         y = 0.15 + 0.1 * count[sigma]
         ax.plot(sigma, y, "o", ms=4, color=PHASE_COLORS[phase], mec="black", mew=0.5)
         count[sigma] += 1
-    for sigma, title in shown.items():
-        ax.plot(sigma, 0.8, "D", ms=7, color="black")
+    for sigma, (title, phase) in shown.items():
+        ax.plot(sigma, 0.78, "D", ms=8, color=PHASE_COLORS[phase], mec="black")
         ax.annotate(title, (sigma, 0.86), ha="center", va="bottom", fontsize=8)
     ax.set(xscale="log", ylim=(0, 1.05), yticks=[], xlabel=label, xlim=_padded([*phases, *shown]))
     ax.grid(False)

@@ -1,0 +1,58 @@
+"""The ledger: what each claim's verdict is, and that a verdict cannot be entered by hand."""
+
+from __future__ import annotations
+
+import math
+
+import pytest
+
+from nin.__main__ import main
+from nin.claims import Finding, Verdict, claim, ledger
+
+PINNED = {
+    "C14-CE": Verdict.REPRODUCED,
+    "C17-CE": Verdict.CORRECTED,
+    "C18-CE": Verdict.CORRECTED,
+    "C20": Verdict.REPRODUCED,
+    "C24": Verdict.CORRECTED,
+    "C25": Verdict.CORRECTED,
+    "C27": Verdict.CORRECTED,
+    "EQ2": Verdict.CORRECTED,
+}
+"""The verdicts as of the committed code and records: a change is news, and belongs in the log."""
+
+
+def test_verdicts_are_the_pinned_ones():
+    assert {c.id: c.finding.verdict for c in ledger()} == PINNED
+
+
+def test_each_claim_names_a_page_of_the_book(request):
+    book = request.config.rootpath / "book"
+    for c in ledger():
+        assert list(book.glob(f"{c.page}.*")), f"{c.id} names the page {c.page}, which is not there"
+
+
+def test_ids_are_in_reading_order():
+    ids = [c.id for c in ledger()]
+    assert ids.index("C20") < ids.index("C24") < ids.index("EQ2")
+
+
+def test_an_id_is_entered_once():
+    with pytest.raises(ValueError, match="C20 is already in the ledger"):
+        claim("C20", "again", "here", "index")(lambda: ledger()[0].finding)
+
+
+@pytest.mark.parametrize(("value", "err", "n"), [(math.nan, 0, 1), (1, -1, 1), (1, 0, 0)])
+def test_a_finding_needs_a_usable_number(value, err, n):
+    with pytest.raises(ValueError, match="a finding needs"):
+        Finding(Verdict.REPRODUCED, "says", value, err, n, "unit")
+
+
+def test_the_command_line_lists_the_same_verdicts(capsys):
+    assert main(["claims", "C20"]) == 0
+    assert "reproduced" in capsys.readouterr().out
+
+
+def test_an_unknown_claim_is_an_error(capsys):
+    assert main(["claims", "C999"]) == 2
+    assert "no claim C999" in capsys.readouterr().err
