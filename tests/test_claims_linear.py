@@ -1,0 +1,29 @@
+"""The verdicts of the claims of Sec. 3, pinned."""
+
+from __future__ import annotations
+
+import pytest
+
+from nin.claims import Claim, Verdict
+from nin.claims import linear as claims
+
+VERDICTS = {
+    "C1-LIN": (claims.four_phases, Verdict.REPRODUCED),
+    "C9": (claims.random_walk, Verdict.REPRODUCED),
+    "C10": (claims.exponential_decay, Verdict.REPRODUCED),
+    "C11": (claims.thresholds, Verdict.CORRECTED),
+    "C12": (claims.catapult, Verdict.REPRODUCED),
+    "C13": (claims.driver, Verdict.CORRECTED),
+    "C14-LIN": (claims.divergence, Verdict.REPRODUCED),
+    "C16": (claims.fig2_top, Verdict.CORRECTED),
+    "C17-LIN": (claims.relaxation, Verdict.CORRECTED),
+    "C21-LIN": (claims.measured_border, Verdict.CORRECTED),
+    "C26": (claims.other_outcomes, Verdict.DIFFERS),
+}
+
+
+@pytest.mark.parametrize("id", VERDICTS)
+def test_verdict(id: str) -> None:
+    claim, verdict = VERDICTS[id]
+    assert isinstance(claim, Claim) and claim.id == id
+    assert claim.finding.verdict == verdict, claim.finding
