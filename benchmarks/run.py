@@ -73,7 +73,9 @@ def report(net: str, speeds: dict[str, list[float]], memory: dict[str, float]) -
     """Print a contender's median speed per core and its ratios to the bound and the first loop."""
     median = {name: statistics.median(values) for name, values in speeds.items()}
     print(f"\n{net}: {DESCRIPTIONS[net]}; {len(speeds['nin'])} measurements each")
-    print(f"{'':12}{'samples/s/core':>16}{'min - max':>18}{'/ bound':>9}{'/ dataloader':>14}{'GB':>7}")
+    print(
+        f"{'':12}{'samples/s/core':>16}{'min - max':>18}{'/ bound':>9}{'/ dataloader':>14}{'GB':>7}"
+    )
     for name, values in speeds.items():
         print(
             f"{name:12}{median[name]:16,.0f}{min(values):9,.0f} -{max(values):7,.0f}"
@@ -235,7 +237,7 @@ def keras(net: str) -> Callable[[], int]:
         def build(self, shape: tuple[int, ...]) -> None:
             self.w_ni = self.add_weight(shape=(shape[-1],), initializer="random_normal")
 
-        def call(self, z, training: bool = False):  # noqa: ANN001, ANN202
+        def call(self, z, training: bool = False):
             if not training:
                 return z
             return z + e.sigma_eps * k.random.normal((k.ops.shape(z)[0], 1)) * self.w_ni
@@ -274,13 +276,13 @@ DESCRIPTIONS = {
 }
 
 
-def _experiment(net: str):  # noqa: ANN202
+def _experiment(net: str):
     from nin.experiments import FIG1, FIG2  # noqa: PLC0415
 
     return {"fig1": FIG1.at(1e-3), "fig2": FIG2.at(1.0)}[net]
 
 
-def _criterion(net: str):  # noqa: ANN202
+def _criterion(net: str):
     """Return the loss as a user of torch would write it."""
     from torch.nn import functional as F  # noqa: PLC0415
 
@@ -289,7 +291,7 @@ def _criterion(net: str):  # noqa: ANN202
     return lambda z, y: F.mse_loss(z, F.one_hot(y, 10).float())
 
 
-def _data():  # noqa: ANN202
+def _data():
     from nin.data import Dataset, load  # noqa: PLC0415
 
     data = load()
