@@ -20,6 +20,7 @@ Contenders:
 from __future__ import annotations
 
 import argparse
+import itertools
 import json
 import os
 import resource
@@ -108,7 +109,7 @@ def bound(net: str) -> Callable[[], int]:
 
     e = _experiment(net)
     sizes = [784, *[e.width] * e.depth, 10]
-    weights = [torch.randn(b, a) for a, b in zip(sizes, sizes[1:], strict=False)]
+    weights = [torch.randn(b, a) for a, b in itertools.pairwise(sizes)]
     gradients = [torch.empty_like(w) for w in weights]
     inputs = [torch.randn(e.batch_size, size) for size in sizes]
     outputs = [torch.empty_like(x) for x in inputs]

@@ -10,12 +10,23 @@ from nin.__main__ import main
 from nin.claims import Finding, Verdict, claim, ledger
 
 PINNED = {
+    "C1-LIN": Verdict.REPRODUCED,
+    "C9": Verdict.REPRODUCED,
+    "C10": Verdict.REPRODUCED,
+    "C11": Verdict.CORRECTED,
+    "C12": Verdict.REPRODUCED,
+    "C13": Verdict.CORRECTED,
     "C14-CE": Verdict.REPRODUCED,
+    "C14-LIN": Verdict.REPRODUCED,
+    "C16": Verdict.CORRECTED,
     "C17-CE": Verdict.CORRECTED,
+    "C17-LIN": Verdict.CORRECTED,
     "C18-CE": Verdict.CORRECTED,
     "C20": Verdict.REPRODUCED,
+    "C21-LIN": Verdict.CORRECTED,
     "C24": Verdict.CORRECTED,
-    "C25": Verdict.CORRECTED,
+    "C25": Verdict.DIFFERS,
+    "C26": Verdict.DIFFERS,
     "C27": Verdict.CORRECTED,
     "EQ2": Verdict.CORRECTED,
 }
