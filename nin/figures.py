@@ -157,6 +157,7 @@ def draw_phase_bar(
 
     Between neighbouring noise strengths of one phase the bar takes its colour; where the phase
     changes, and where the seeds of one strength disagree, it is left white: the border lies there.
+    The axis is logarithmic, so a run without noise has no place on it.
 
     Args:
         ax: Where to draw.
@@ -164,6 +165,8 @@ def draw_phase_bar(
         shown: Title and phase by sigma_eps of the other figure's runs, marked with a diamond.
         label: Of the axis.
     """
+    found = [(sigma, phase) for sigma, phase in found if sigma > 0]
+    shown = {sigma: mark for sigma, mark in shown.items() if sigma > 0}
     phases: dict[float, set[Phase]] = {}
     for sigma, phase in found:
         phases.setdefault(sigma, set()).add(phase)
@@ -180,7 +183,8 @@ def draw_phase_bar(
     for sigma, (title, phase) in shown.items():
         ax.plot(sigma, 0.78, "D", ms=8, color=PHASE_COLORS[phase], mec="black")
         ax.annotate(title, (sigma, 0.86), ha="center", va="bottom", fontsize=8)
-    ax.set(xscale="log", ylim=(0, 1.05), yticks=[], xlabel=label, xlim=_padded([*phases, *shown]))
+    ax.set(xscale="log", ylim=(0, 1.05), yticks=[], xlabel=label)
+    ax.set_xlim(_padded([*phases, *shown] or [1.0]))
     ax.grid(False)
     ax.legend(ncols=4, loc="lower center", bbox_to_anchor=(0.5, 1.0))
 
