@@ -14,7 +14,6 @@ from nin.theory.linear import LOSS, MISFIT, WEIGHTS, batch_step, mean_ee, mean_x
 
 a, b, g, lam = sympy.symbols("a b g lambda", real=True)
 kurtosis = Symbol("kurtosis", positive=True)
-horizon = Symbol("T", positive=True)
 
 MEANS = {mean_xx: s.sigma_x**2, mean_xe: 0, mean_ee: s.sigma_eps**2}
 """The batch means of x^2, x eps and eps^2, averaged over all batches."""
@@ -92,9 +91,5 @@ def diffusion() -> Expr:
     return sympy.factor(drift_and_walk()[1] ** 2)
 
 
-SIGMA_DEC_RUN = sympy.Abs(MISFIT) / (
-    2 * sympy.Abs(s.u) * s.w1**2 * horizon * sqrt(s.eta * s.batch_size)
-)
-"""The noise at which drift and walk are equal after T steps, once the walk has settled."""
 ALMOST_SURE_LARGE_BATCH = 2 + 4 / s.batch_size
 """Largest b^2 at which a typical w_NI falls, to first order in 1/|B|, for Gaussian noise."""
