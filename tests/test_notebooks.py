@@ -1,0 +1,222 @@
+"""Papermill pages run strictly, small, and only into place when they succeed."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import nbformat
+import pytest
+import yaml
+from papermill.exceptions import PapermillExecutionError
+
+from nin.notebooks import (
+    PAGES,
+    check_parameters,
+    is_current,
+    page_parameters,
+    read_parameters,
+    run_page,
+)
+
+ROOT = Path(__file__).resolve().parents[1]
+HEAVY = sorted(PAGES.glob("*.ipynb"))
+PARAMETERS = (
+    'K: "list[float]" = [0.5]  # strengths\nepochs: int = 3\nname: str = ""\nfast: bool = False'
+)
+KNOWN = {"K": "list[float]", "seeds": "list[int]", "epochs": "int", "eta": "float"} | {
+    "fast": "bool",
+    "name": "str",
+}
+
+
+@pytest.fixture
+def page(tmp_path: Path) -> Path:
+    """A page of two cells that prints its parameters."""
+    return write_page(tmp_path / "page.ipynb", "print(K, epochs, repr(name), fast)")
+
+
+def write_page(path: Path, code: str) -> Path:
+    cells = [nbformat.v4.new_code_cell(PARAMETERS), nbformat.v4.new_code_cell(code)]
+    cells[0].metadata["tags"] = ["parameters"]
+    notebook = nbformat.v4.new_notebook(cells=cells)
+    notebook.metadata["kernelspec"] = {"name": "python3", "display_name": "Python 3"}
+    notebook.metadata["kernelspec"]["language"] = "python"
+    nbformat.write(notebook, path)
+    return path
+
+
+def printed(page: Path) -> str:
+    cells = nbformat.read(page, as_version=4).cells
+    return "".join(o.get("text", "") for c in cells for o in c.get("outputs", []))
+
+
+# ---- checking parameters
+
+
+@pytest.mark.parametrize(
+    ("given", "checked"),
+    [
+        ({}, {}),
+        ({"epochs": 5, "fast": True, "name": "x"}, {"epochs": 5, "fast": True, "name": "x"}),
+        ({"K": [1, 2.5]}, {"K": [1.0, 2.5]}),
+        ({"K": []}, {"K": []}),
+        ({"K": 60}, {"K": [60.0]}),  # a scalar stands for a list of one
+        ({"seeds": 3}, {"seeds": [3]}),
+        ({"eta": 1}, {"eta": 1.0}),
+    ],
+)
+def test_good_parameters_pass_with_whole_numbers_made_floats(
+    given: dict[str, Any], checked: dict[str, Any]
+) -> None:
+    found = check_parameters(given, KNOWN)
+    assert found == checked
+    assert repr(found) == repr(checked)  # 60 == 60.0, but only one of them is a float
+
+
+@pytest.mark.parametrize(
+    ("given", "message"),
+    [
+        ({"epoch": 5}, r"unknown parameter epoch; there are: K, seeds, epochs, eta, fast, name"),
+        ({"b": 1, "a": 2}, r"unknown parameter a, b; there are"),
+        ({"epochs": "5"}, r"epochs must be of type int, not '5', a str"),
+        ({"epochs": 5.0}, r"epochs must be of type int, not 5\.0, a float"),
+        ({"epochs": True}, r"epochs must be of type int, not True, a bool"),
+        ({"epochs": [5]}, r"epochs must be of type int, not \[5\], a list"),
+        ({"epochs": None}, r"epochs must be of type int, not None, a NoneType"),
+        ({"name": 5}, r"name must be of type str, not 5, a int"),
+        ({"seeds": "0, 1"}, r"seeds must be .* '0, 1', a str; .* as -y 'seeds: \[1, 2\]'"),
+        ({"seeds": [0, 0.5]}, r"each of seeds must be of type int, not 0\.5, a float"),
+        ({"seeds": 0.5}, r"each of seeds must be of type int, not 0\.5, a float"),
+        ({"K": [[1.0]]}, r"each of K must be of type float, not \[1\.0\], a list"),
+        ({"K": ["1e-4"]}, r"each of K .* not '1e-4', a str; YAML wants a point in it: 1\.0e-4"),
+        ({"eta": "1e-4"}, r"eta must be .* not '1e-4', a str; YAML wants a point in it"),
+        ({"fast": "true"}, r"fast must be .* not 'true', a str; papermill takes .* -p fast True"),
+        ({"fast": 1}, r"fast must be of type bool, not 1, a int"),
+    ],
+)
+def test_bad_parameters_are_refused_with_name_type_value_and_spelling(
+    given: dict[str, Any], message: str
+) -> None:
+    with pytest.raises(ValueError, match=message):
+        check_parameters(given, KNOWN)
+
+
+def test_yaml_and_papermill_read_what_the_hints_say(page: Path) -> None:
+    assert yaml.safe_load("K: [1.0e-4]") == {"K": [1e-4]}
+    assert yaml.safe_load("K: [1e-4]") == {"K": ["1e-4"]}, "then the hint is not needed"
+
+
+def test_a_page_reads_its_own_parameters() -> None:
+    namespace = {"__annotations__": {"K": "list[float]", "epochs": int}, "K": 2, "epochs": 4}
+    noise = {"__name__": "__main__", "_ih": [""], "In": [""], "Out": {}, "read_parameters": print}
+    assert read_parameters(namespace | noise) == SimpleNamespace(K=[2.0], epochs=4)
+
+
+@pytest.mark.parametrize("extra", [{"sigma": 1}, {"epochs": "4"}])
+def test_a_page_refuses_what_papermill_let_pass(extra: dict[str, Any]) -> None:
+    namespace = {"__annotations__": {"epochs": int}, "epochs": 4}
+    with pytest.raises(ValueError, match=r"unknown parameter sigma|epochs must be of type int"):
+        read_parameters(namespace | extra)
+
+
+def test_names_and_types_are_read_off_the_parameters_cell(page: Path) -> None:
+    kinds = {"K": "list[float]", "epochs": "int", "name": "str", "fast": "bool"}
+    assert page_parameters(page) == kinds
+
+
+# ---- running pages
+
+
+def test_a_page_runs_with_its_parameters_and_remembers_them(page: Path, tmp_path: Path) -> None:
+    source, output = page.read_bytes(), tmp_path / "out" / "page.ipynb"
+    run_page(page, {"K": 2, "name": "x"}, output)
+    assert printed(output) == "[2.0] 3 'x' False\n"
+    assert page.read_bytes() == source
+    notebook = nbformat.read(output, as_version=4)
+    assert notebook.metadata.papermill.parameters == {"K": [2.0], "name": "x"}
+    assert str(tmp_path) not in json.dumps(notebook.metadata)
+    assert [p.name for p in output.parent.iterdir()] == ["page.ipynb"]
+
+
+def test_a_page_run_in_place_is_current_until_something_changes(page: Path) -> None:
+    assert not is_current(page, {})
+    run_page(page, {"epochs": 4}, page)
+    run_page(page, {"epochs": 5}, page)
+    assert printed(page) == "[0.5] 5 '' False\n"
+    tags = [c.metadata.get("tags") for c in nbformat.read(page, as_version=4).cells]
+    assert tags.count(["injected-parameters"]) == 1
+    assert is_current(page, {"epochs": 5})
+    assert not is_current(page, {"epochs": 6})
+    assert not is_current(page, {})
+    notebook = nbformat.read(page, as_version=4)
+    notebook.cells[-1].source += "\n"
+    nbformat.write(notebook, page)
+    assert not is_current(page, {"epochs": 5})
+
+
+def test_a_failing_page_leaves_the_old_one_untouched(tmp_path: Path) -> None:
+    page = write_page(tmp_path / "page.ipynb", "1 / 0")
+    before = page.read_bytes()
+    with pytest.raises(PapermillExecutionError, match="ZeroDivisionError"):
+        run_page(page, {}, page)
+    assert page.read_bytes() == before
+    assert list(tmp_path.iterdir()) == [page]
+
+
+def test_bad_parameters_are_refused_before_a_kernel_starts(page: Path) -> None:
+    before = page.read_bytes()
+    with pytest.raises(ValueError, match="unknown parameter sigma; there are: K, epochs"):
+        run_page(page, {"sigma": 1}, page, kernel_name="no such kernel")
+    assert page.read_bytes() == before
+
+
+# ---- the heavy pages
+
+
+def papermill_command(page: Path, output: Path, *options: str) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, "-m", "papermill", str(page), str(output), *options]
+    return subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
+
+
+@pytest.mark.parametrize("page", HEAVY, ids=lambda p: p.stem)
+def test_papermill_itself_fails_on_a_parameter_that_the_page_does_not_know(
+    page: Path, tmp_path: Path
+) -> None:
+    done = papermill_command(page, tmp_path / "out.ipynb", "-p", "sigma", "60")
+    assert done.returncode != 0
+    assert "ValueError: unknown parameter sigma; there are: K, " in done.stderr
+
+
+@pytest.mark.parametrize("page", HEAVY, ids=lambda p: p.stem)
+def test_heavy_page_runs_small(page: Path, tmp_path: Path) -> None:
+    before = page.read_bytes()
+    small = yaml.safe_load((ROOT / "params" / "smoke.yml").read_text(encoding="utf8"))
+    here = {"results": str(tmp_path / "results"), "workers": 1}
+    known = page_parameters(page)
+    assert set(here) <= set(known)
+    given = {name: value for name, value in (small | here).items() if name in known}
+    output = tmp_path / "out.ipynb"
+    run_page(page, given, output)
+    executed = nbformat.read(output, as_version=4)
+    kinds = [o.output_type for c in executed.cells for o in c.get("outputs", [])]
+    assert "error" not in kinds and "display_data" in kinds
+    assert list((tmp_path / "results").glob("*.npz"))
+    assert page.read_bytes() == before
+
+
+def test_every_small_parameter_is_one_of_some_heavy_page() -> None:
+    small = yaml.safe_load((ROOT / "params" / "smoke.yml").read_text(encoding="utf8"))
+    known: dict[str, str] = {}
+    for page in HEAVY:
+        known |= page_parameters(page)
+    assert check_parameters(small, known)
+
+
+@pytest.mark.parametrize("page", HEAVY, ids=lambda p: p.stem)
+def test_committed_pages_show_what_their_code_and_records_give(page: Path) -> None:
+    assert is_current(page, {}), "execute it again: `make figures`"
