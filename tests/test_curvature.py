@@ -12,6 +12,8 @@ from nin.nodes import attach
 from nin.seeds import generator
 
 BATCH = 6
+# torch.func.hessian, the peer of these tests, warns of something else in torch.
+pytestmark = pytest.mark.filterwarnings("ignore:`torch.jit.script` is:FutureWarning")
 
 
 def mlp(activation="tanh", loss="ce", layer="layers.0", depth=2):

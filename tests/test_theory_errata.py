@@ -67,7 +67,7 @@ def test_a_chain_states_something():
 
 def test_rows_keep_the_columns_of_the_table():
     lines = errata.table(ENTRIES).splitlines()
-    assert {line.count("|") for line in lines} == {4}
+    assert {line.count("|") for line in lines} == {3}
     with pytest.raises(ValueError, match="at least one"):
         errata.table(())
 
@@ -83,8 +83,8 @@ def test_latex_keeps_sums_of_sums_in_brackets():
     a, b = sp.symbols("a b")
     assert latex(sp.Mul(a + b, s.eps**2, evaluate=False)) == r"\left(a + b\right) \epsilon^{2}"
     assert latex(s.mean_hessian * s.w_ni - s.kick).endswith(r"- \boldsymbol{\xi}")
-    difference = latex(sp.Symbol("z") - sp.Symbol("a"))
-    assert difference == "z - a"
+    difference = latex(sp.Symbol("v") - sp.Symbol("a"))
+    assert difference == "v - a"
 
 
 def test_long_chains_break_without_wrapping_their_number():

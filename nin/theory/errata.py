@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from nin.theory import expansion, flow, linear, theorem, wording
 from nin.theory.statement import Chain, Entry, Slip
 
@@ -29,30 +31,41 @@ ENTRIES: tuple[Entry[Chain] | Entry[str], ...] = (
 """Everything that the errata page lists."""
 
 
+_TALL = r"\rule[-1.4em]{0pt}{3.2em}"  # keeps fractions of neighbouring lines apart
+_LONG = 330  # characters of LaTeX that need still smaller type to fit the column
+
+
 def _form(form: Chain | str) -> str:
     """Return one form as a Markdown table cell."""
-    text = form if isinstance(form, str) else f"${form.short_latex()}$"
+    if isinstance(form, str):
+        text = form
+    else:
+        body = form.short_latex()
+        size = r"\scriptsize" if len(body) > _LONG else r"\small"
+        text = f"${size} \\displaystyle {_TALL if 'frac' in body else ''} {body}$"
     return text.replace("|", r"\vert ")  # a bar would end the cell
 
 
 def _proof(entry: Entry[Chain] | Entry[str]) -> str:
-    page, _, target = entry.page.partition("#")
-    link = f"[proof]({page}.ipynb#{target}) " if page else ""
-    return link + (f"`{entry.test}`" if entry.test else "by reading")
+    """Return where the proof is: the place in a chapter, and the test."""
+    target = entry.page.partition("#")[2]
+    link = f"[proof](#{target}), " if target else ""
+    file, _, name = entry.test.partition("::")
+    return link + (f"`{file}`<br>`{name}`" if name else "found by reading")
 
 
 def row(entry: Entry[Chain] | Entry[str]) -> str:
     """Return an entry as one row of a Markdown table."""
     name = f"**Eq. ({entry.key})**, {entry.place}" if entry.key.isdigit() else f"**{entry.place}**"
     verdict = entry.slip.value if entry.slip is Slip.NONE else f"*{entry.slip.value}*"
-    forms = _form(entry.as_printed)
+    lines = [entry.says, _form(entry.as_printed)]
     if entry.slip is not Slip.NONE:
-        forms += f"<br>→ {_form(entry.corrected)}"
-    words = " ".join(part for part in (entry.says, entry.why) if part)
-    return f"| {name}<br>{verdict} | {forms} | {words} <br>{_proof(entry)} |"
+        lines += [f"→ {_form(entry.corrected)}", entry.why]
+    body = "<br>".join(line for line in (*lines, _proof(entry)) if line)
+    return f"| {name}<br>{verdict} | {body} |"
 
 
-def table(entries: tuple[Entry[Chain] | Entry[str], ...]) -> str:
+def table(entries: Sequence[Entry[Chain] | Entry[str]]) -> str:
     """Return entries as a Markdown table with rendered mathematics.
 
     Raises:
@@ -60,8 +73,8 @@ def table(entries: tuple[Entry[Chain] | Entry[str], ...]) -> str:
     """
     if not entries:
         raise ValueError("a table needs at least one entry")
-    head = "| Place, verdict | As printed → corrected | What it says; why it differs; proof |"
-    return "\n".join([head, "|:--|:--|:--|", *(row(entry) for entry in entries)])
+    head = "| Place, verdict | What it says, as printed → as corrected, why, and the proof |"
+    return "\n".join([head, "|:--|:--|", *(row(entry) for entry in entries)])
 
 
 def select(slip: Slip | None = None, *, matters: bool | None = None) -> tuple:

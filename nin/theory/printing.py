@@ -82,9 +82,12 @@ class _Printer(LatexPrinter):
         return _OTHERS.get(expr.name) or super()._print_Symbol(expr, style)
 
     def _print_MatAdd(self, expr: MatAdd) -> str:
-        terms = sorted(expr.args, key=lambda term: (term.count_ops(), str(term)))
-        first, *rest = (self._print(term) for term in terms)
-        return first + "".join(t if t.startswith(" -") else f" + {t}" for t in rest)
+        def key(term: Expr) -> tuple[bool, int, str]:
+            negative = term.as_coeff_mmul()[0].could_extract_minus_sign()
+            return negative, term.count_ops(), str(term)
+
+        first, *rest = (self._print(term) for term in sorted(expr.args, key=key))
+        return first.strip() + "".join(t if t.startswith(" -") else f" + {t}" for t in rest)
 
     def _print_MatMul(self, expr: MatMul) -> str:
         coefficient, matrices = expr.as_coeff_matrices()

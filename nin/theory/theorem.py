@@ -51,8 +51,8 @@ EQ10 = _line(
     chain(Var(TERM), _spread, s.Q**2 * s.sigma_n ** (2 * s.n) - _m_q * _m_eps),
     chain(Var(TERM), _spread, s.Q**2 * s.sigma_2n ** (2 * s.n) - _m_q**2 * _m_eps**2),
     Slip.WRONG,
-    why="The square of eps^n has the moment of order 2n, and the subtracted mean is squared. "
-    "The theorem itself uses the right form.",
+    why=r"The square of $\epsilon^n$ has the moment of order $2n$, and the subtracted mean is "
+    "squared. The theorem itself uses the right form.",
 )
 
 EQ11 = _line(
@@ -116,13 +116,13 @@ EQ15 = _line(
         limit=_to,
     ),
     Slip.TYPO,
-    why="There are |A|(|A| - 1) pairs, not |A|, and the last mean is one of squares. "
+    why="Of $N$ samples there are $N(N - 1)$ pairs, not $N$, and the last mean is one of squares. "
     "The limit is the printed one.",
 )
 
 EQ16 = _line(
     "16",
-    "The variance of a batch average falls as 1/|B|.",
+    "The variance of a batch average falls as one over the batch size.",
     chain(Var(BatchMean(TERM)), (Mean(s.q**2 * s.eps ** (2 * s.n)) - Mean(TERM) ** 2) / _B),
 )
 
@@ -140,12 +140,13 @@ _batch_term = BatchMean(TERM)
 THEOREM = Entry(
     "thm-1",
     "Theorem 1",
-    "The variance of the batch average of q eps^n.",
+    r"The variance of the batch average of $q\,\epsilon^n$.",
     chain(Var(_batch_term), _numerator / sqrt(_B)),
     chain(Var(_batch_term), _numerator / _B),
     Slip.WRONG,
     why="The statement contradicts its own proof, Eq. (16), and its own line on odd n, which are "
-    "right: the standard deviation falls as the root of |B|, the variance as |B|.",
+    "right: the standard deviation falls with the root of the batch size, the variance with the "
+    "batch size.",
     matters=True,
     page="batch_averages#theorem-1",
     test="test_theory_theorem.py::test_theorem_1_is_eq_16",
@@ -169,7 +170,7 @@ THEOREM_EVEN = Entry(
     chain(_batch_term, s.sigma_n ** (2 * s.n) * s.q_mean),
     chain(_batch_term, s.sigma_n**s.n * s.q_mean),
     Slip.TYPO,
-    why="The mean of eps^n is sigma_n to the power n, by the theorem's own definition.",
+    why=r"The mean of $\epsilon^n$ is $\sigma_{n,\epsilon}^n$, by the theorem's own definition.",
     page="batch_averages#theorem-1",
     test="test_theory_theorem.py::test_even_estimate_is_the_mean_of_eq_11",
 )

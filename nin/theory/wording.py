@@ -35,7 +35,7 @@ ENTRIES: tuple[Entry[str], ...] = (
         rf"Each unit adds ${_KINK}$, times what it passes on, to the mean gradient: a pull of the "
         "same order as the curvature term.",
         slip=Slip.INCOMPLETE,
-        why="Phases survive; rates of decay move by tens of percent, up or down.",
+        why="Phases survive; rates of decay move by tens of percent.",
         matters=True,
         page="real_networks#relu-kinks",
         test="test_onestep.py::test_kinks_complete_the_prediction_for_relu",
