@@ -15,8 +15,10 @@ import os
 import platform
 import subprocess
 import tempfile
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TypeVar
 
 import numpy as np
 import torch
@@ -26,6 +28,7 @@ from nin.history import History
 
 PROJECT = Path(__file__).resolve().parents[1]
 RESULTS = PROJECT / "results"
+T = TypeVar("T")
 
 
 class RecordError(RuntimeError):
@@ -76,10 +79,23 @@ def save(record: RunRecord, folder: Path = RESULTS) -> Path:
         RecordError: If it cannot be written there. The record is then kept in the system's folder
             for temporary files, if there is room, and the message says where.
     """
-    arrays = _arrays(record)
+    path = record_path(record.experiment, folder)
+    write_arrays(path, _arrays(record))
+    return path
+
+
+def write_arrays(path: Path, arrays: dict[str, np.ndarray]) -> None:
+    """Write arrays as a sealed record file, all of it or nothing.
+
+    Args:
+        path: The file; one of that name is replaced.
+        arrays: By name, ``meta`` among them.
+
+    Raises:
+        RecordError: As for `save`.
+    """
     content = io.BytesIO()
     np.savez_compressed(content, sha256=np.array(_seal(arrays)), **arrays)  # type: ignore[arg-type]
-    path = record_path(record.experiment, folder)
     try:
         _write(path, content.getvalue())
     except OSError as error:
@@ -90,7 +106,6 @@ def save(record: RunRecord, folder: Path = RESULTS) -> Path:
         except OSError:
             kept = "Make room and say the same again: only this run is trained anew."
         raise RecordError(f"cannot write the record {path}: {error}. {kept}") from error
-    return path
 
 
 def load(experiment: Experiment, folder: Path = RESULTS) -> RunRecord | None:
@@ -117,6 +132,19 @@ def read(path: Path) -> RunRecord:
     Raises:
         RecordError: If it cannot be read, is truncated or was edited.
     """
+    return read_arrays(path, _record)
+
+
+def read_arrays(path: Path, parse: Callable[[dict[str, np.ndarray]], T]) -> T:
+    """Read a sealed record file and make of its arrays what `parse` does.
+
+    Args:
+        path: The file.
+        parse: Takes the arrays by name; if it fails, the file is damaged.
+
+    Raises:
+        RecordError: If it cannot be read, is truncated or was edited.
+    """
     try:
         content = io.BytesIO(path.read_bytes())
     except OSError as error:
@@ -127,7 +155,7 @@ def read(path: Path) -> RunRecord:
         seal = str(arrays.pop("sha256"))
         if seal != _seal(arrays):
             raise ValueError("its content does not match its checksum")
-        return _record(arrays)
+        return parse(arrays)
     except Exception as error:  # a damaged byte can mislead numpy, zip and JSON in any way
         raise RecordError(
             f"the record {path} is damaged ({error}): restore it, or delete it to train it anew"
