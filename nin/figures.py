@@ -21,6 +21,8 @@ PHASE_COLORS = {
     Phase.DIVERGENT: "#EE8866",
 }
 """Paul Tol's light scheme, safe for colour-blind readers; the same in every figure."""
+SIGMA_EPS = r"$\sigma_\epsilon$"
+"""Label of an axis of noise strengths."""
 TRAIN, TEST, NIW, NEXT = "#7B3294", "#009E73", "#0072B2", "#D55E00"
 """Training, validation, w_ni and the next layer's weights: the paper's purple, green, blue, red."""
 
@@ -151,7 +153,7 @@ def draw_phase_bar(
     ax: Axes,
     found: Sequence[tuple[float, Phase]],
     shown: dict[float, tuple[str, Phase]],
-    label: str = r"$\sigma_\epsilon$",
+    label: str = SIGMA_EPS,
 ) -> None:
     """Draw which phase each run of a sweep fell into, and the values that another figure shows.
 
