@@ -46,6 +46,9 @@ def run_or_load(
     independent of how many runs there are; on a GPU, runs that differ in noise and seed only train
     in lock-step.
 
+    A script that calls this, rather than a notebook, does so under ``if __name__ == "__main__":``,
+    since each process starts by importing the script.
+
     Args:
         experiments: What to run.
         recompute: Whether to train even what is on record, replacing it.
@@ -63,8 +66,8 @@ def run_or_load(
         KeyboardInterrupt: On Ctrl-C; what had ended is on record.
     """
     folder = Path(folder)
-    wanted = dict.fromkeys(experiments)
-    todo = [e for e in wanted if recompute or load(e, folder) is None]
+    records = {e: None if recompute else load(e, folder) for e in experiments}
+    todo = [e for e, record in records.items() if record is None]
     if todo:
         _check_writable(folder)
         cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
@@ -74,7 +77,7 @@ def run_or_load(
             _run_on_device(todo, folder, device, progress)
         else:
             _distribute(todo, folder, executor, workers, progress)
-    records = {e: load(e, folder) for e in wanted}
+    records |= {e: load(e, folder) for e in todo}
     missing = [record_path(e, folder).name for e, r in records.items() if r is None]
     if missing:
         raise RecordError(f"records vanished from {folder} while the sweep ran: {missing}")

@@ -14,6 +14,9 @@ from dataclasses import dataclass
 from enum import StrEnum
 from functools import cached_property
 
+import numpy as np
+import numpy.typing as npt
+
 
 class Verdict(StrEnum):
     """What our test of a claim says."""
@@ -59,6 +62,15 @@ class Finding:
                 f"a finding needs a finite value, err >= 0 and n >= 1, "
                 f"not value={self.value}, err={self.err}, n={self.n}"
             )
+
+
+def mean(values: npt.ArrayLike) -> tuple[float, float]:
+    """Return the mean of independent values and its standard error; that of hits is a share.
+
+    The error of one value is unknown: it is given as 0, beside n = 1.
+    """
+    v = np.asarray(values, float)
+    return float(v.mean()), float(v.std(ddof=1) / np.sqrt(v.size)) if v.size > 1 else 0.0
 
 
 @dataclass(frozen=True)

@@ -6,7 +6,7 @@ from functools import lru_cache
 
 import numpy as np
 
-from nin.claims import Finding, Verdict, claim
+from nin.claims import Finding, Verdict, claim, mean
 from nin.experiments import FIG3, TABLE1
 from nin.history import History
 from nin.phases import Phase, classify_phase
@@ -46,16 +46,14 @@ def fig3_histories(phase: str) -> list[History]:
 def phases_at_table_1() -> Finding:
     """Count the runs that fall into the phase the paper names."""
     agree = [classify_phase(h).phase == phase for phase in Phase for h in fig3_histories(phase)]
-    share, n = float(np.mean(agree)), len(agree)
     return Finding(
-        verdict=Verdict.REPRODUCED if all(agree) else Verdict.DIFFERS,
-        says="Every run is in the phase that Table 1 names."
+        Verdict.REPRODUCED if all(agree) else Verdict.DIFFERS,
+        "Every run is in the phase that Table 1 names."
         if all(agree)
         else "Some runs are in another phase than Table 1 names.",
-        value=share,
-        err=float(np.sqrt(share * (1 - share) / n)),
-        n=n,
-        quantity="share of runs in the phase of Table 1",
+        *mean(agree),
+        len(agree),
+        "share of runs in the phase of Table 1",
     )
 
 
@@ -66,15 +64,14 @@ def phases_at_table_1() -> Finding:
     PAGE,
 )
 def divergence() -> Finding:
-    """Measure when the loss becomes infinite, and whether all norms grow until then."""
+    """Measure when the loss becomes infinite, and whether all norms grow until then.
+
+    A run that keeps a finite loss counts with its length, a lower bound.
+    """
     histories = fig3_histories("divergent")
-    epochs = [
-        h.diverged_step / h.steps_per_epoch if h.diverged_step is not None else np.nan
-        for h in histories
-    ]
+    steps = [h.step[-1] if h.diverged_step is None else h.diverged_step for h in histories]
     growing = all(norm[-1] > 10 * norm[0] for h in histories for norm in h.norms.values())
-    diverged = [e for e in epochs if np.isfinite(e)]
-    if len(diverged) < len(histories):
+    if any(h.diverged_step is None for h in histories):
         verdict, says = Verdict.DIFFERS, "Some runs kept a finite loss to the end."
     elif growing:
         verdict, says = Verdict.REPRODUCED, "All weights grow more than tenfold, then overflow."
@@ -83,8 +80,7 @@ def divergence() -> Finding:
     return Finding(
         verdict,
         says,
-        float(np.mean(diverged or [histories[0].epoch[-1]])),
-        _standard_error(diverged or [0.0]),
+        *mean([step / h.steps_per_epoch for step, h in zip(steps, histories, strict=True)]),
         len(histories),
         "epochs until the loss is infinite",
     )
@@ -100,9 +96,10 @@ def divergence() -> Finding:
 def relaxation() -> Finding:
     """Compare times to a given clean loss, and to half the initial |w_ni|, across strengths.
 
-    The loss is the one that the decoupled run of the same seed has after a tenth of its steps.
+    The loss is the one that the decoupled run of the same seed has after a tenth of its steps. A
+    run that never gets there counts with its length, a lower bound.
     """
-    ratios, niw_faster = [], []
+    ratios, slower, niw_faster = [], [], []
     for weak, middle, strong in zip(
         *(fig3_histories(p) for p in ("decoupled", "decay", "catapult")), strict=True
     ):
@@ -110,11 +107,11 @@ def relaxation() -> Finding:
         level = float(np.interp(tenth, weak.eval_step, weak.train_loss))
         times = [_time_below(h.eval_step, h.train_loss, level) for h in (weak, middle, strong)]
         half = [_time_below(h.step, h.w_ni / h.w_ni[0], 0.5) for h in (weak, middle, strong)]
-        ratios.append(times[2] / times[0] if times[0] < times[1] < times[2] else np.nan)
+        ratios.append(times[2] / times[0])
+        slower.append(times[0] < times[1] < times[2])
         niw_faster.append(half[0] > half[1] > half[2])
-    if not np.isfinite(ratios).all():
+    if not all(slower):
         verdict, says = Verdict.DIFFERS, "More noise does not always slow the learning."
-        ratios = [1.0]
     elif all(niw_faster):
         verdict = Verdict.CORRECTED
         says = "Learning takes longer with more noise, but the NIWs decay faster, not slower."
@@ -123,9 +120,8 @@ def relaxation() -> Finding:
     return Finding(
         verdict,
         says,
-        float(np.mean(ratios)),
-        _standard_error(ratios),
-        len(niw_faster),
+        *mean(ratios),
+        len(ratios),
         "steps to the same loss, catapult over decoupled",
     )
 
@@ -157,25 +153,19 @@ def catapult_plateau() -> Finding:
     return Finding(
         verdict,
         says,
-        float(np.mean(reached)),
-        _standard_error(reached),
+        *mean(reached),
         len(reached),
         "training accuracy when |w_ni| last exceeds its start",
     )
 
 
 def _time_below(steps: np.ndarray, values: np.ndarray, level: float) -> float:
-    """Return the first step, interpolated, at which values fall below a level; else infinity."""
+    """Return the first step, interpolated, at which values fall below a level; else the last."""
     below = np.flatnonzero(values < level)
     if not len(below):
-        return float("inf")
+        return float(steps[-1])
     i = int(below[0])
     if i == 0:
         return float(steps[0])
     share = (values[i - 1] - level) / (values[i - 1] - values[i])
     return float(steps[i - 1] + share * (steps[i] - steps[i - 1]))
-
-
-def _standard_error(values: list[float]) -> float:
-    """Return the standard error of a mean; 0 of one value."""
-    return float(np.std(values, ddof=1) / np.sqrt(len(values))) if len(values) > 1 else 0.0

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from nin import boundaries, plane
-from nin.claims import Finding, Verdict, claim
+from nin.claims import Finding, Verdict, claim, mean
 from nin.linear import LinearRuns, simulate
 from nin.phases import Phase
 from nin.theory import noise_map
@@ -43,12 +43,6 @@ def _plane_alone() -> plane.PlaneRuns:
     return plane.run_plane(100_000, data=False, steps=1500)
 
 
-def _share(hits: np.ndarray) -> tuple[float, float]:
-    """Return a share and its standard error."""
-    p = float(np.mean(hits))
-    return p, float(np.sqrt(p * (1 - p) / len(hits)))
-
-
 @claim(
     "C1-LIN",
     "In the linear model the noise strength alone selects one of four phases, in this order.",
@@ -65,7 +59,7 @@ def four_phases() -> Finding:
     found = runs.phases()
     ordered = np.asarray((np.diff(found, axis=1) >= 0).all(1))
     all_four = all((found == k).any() for k in range(4))
-    share, err = _share(ordered)
+    share, err = mean(ordered)
     good = all_four and share > 0.9
     return Finding(
         Verdict.REPRODUCED if good else Verdict.CORRECTED if all_four else Verdict.DIFFERS,
@@ -145,7 +139,8 @@ def thresholds() -> Finding:
     """Count the starts whose divergence the printed and the derived threshold get wrong."""
     found = _plane_alone()
     n = len(found.a_sq)
-    derived, printed = found.wrong("derived") / n, found.wrong("printed") / n
+    derived = found.wrong("derived") / n
+    printed, err = mean(np.arange(n) < found.wrong("printed"))  # which runs they are is no matter
     if derived < printed:
         verdict = Verdict.CORRECTED if derived < 0.001 else Verdict.DIFFERS
     else:
@@ -155,7 +150,7 @@ def thresholds() -> Finding:
         "They do, once corrected: divergence begins at the harmonic mean of the two printed "
         "values, not at the larger.",
         printed,
-        float(np.sqrt(printed * (1 - printed) / n)),
+        err,
         n,
         f"share of noise-only runs that the printed threshold gets wrong; derived: {derived:g}",
     )
@@ -176,7 +171,7 @@ def catapult() -> Finding:
     chosen = driven & (runs.phases()[:, column] == _PHASES.index(Phase.CATAPULT))
     threshold = plane.ETA * FIG2_SIGMAS[Phase.CATAPULT] ** 2 * runs.w1[0, :, column] ** 2
     at_once = chosen & (threshold > plane.CLAMP)
-    lower, err = _share((abs(runs.w1[-1]) < abs(runs.w1[0]))[at_once, column])
+    lower, err = mean((abs(runs.w1[-1]) < abs(runs.w1[0]))[at_once, column])
     late = 1 - at_once.sum() / chosen.sum()
     return Finding(
         Verdict.REPRODUCED
@@ -205,7 +200,7 @@ def driver() -> Finding:
     shares = {}
     for reading in plane.READINGS:
         start: dict[str, Any] = plane.draw_start(reading, n)
-        shares[reading] = _share(abs(start["w1"]) > abs(start["u"]))
+        shares[reading] = mean(abs(start["w1"]) > abs(start["u"]))
     both = all(p > 0.5 for p, _ in shares.values())
     none = not any(p > 0.5 for p, _ in shares.values())
     return Finding(
@@ -230,7 +225,7 @@ def divergence() -> Finding:
     column = list(FIG2_SIGMAS).index(Phase.DIVERGENT)
     gone = runs.diverged[:, column]
     grew = [(abs(w[-1]) > 10 * abs(w[0]))[gone, column] for w in (runs.w1, runs.u, runs.w0)]
-    share, err = _share(np.all(grew, axis=0))
+    share, err = mean(np.all(grew, axis=0))
     return Finding(
         Verdict.REPRODUCED if share > 0.95 else Verdict.CORRECTED,
         "Nearly all runs lose all three weights."
@@ -253,12 +248,12 @@ def divergence() -> Finding:
 )
 def fig2_top() -> Finding:
     """Ask which phase most draws are in at each of the four strengths, in both readings."""
-    good, shares = [], []
-    for reading in plane.READINGS:
-        found = fig2_runs(reading).phases()
-        counts = np.array([(found == k).mean(0) for k in range(4)])
+    good = []
+    found = {reading: fig2_runs(reading).phases() for reading in plane.READINGS}
+    for phases in found.values():
+        counts = np.array([(phases == k).mean(0) for k in range(4)])
         good += list(counts.argmax(0) == np.arange(4))
-        shares += list(counts.diagonal())
+    shares = (found["A"] == np.arange(4)).mean(1)  # of a draw: its runs share their weights
     return Finding(
         Verdict.REPRODUCED
         if all(good)
@@ -269,10 +264,9 @@ def fig2_top() -> Finding:
         if all(good)
         else "With w1 the larger weight, yes; in the other reading of App. B the catapult is not "
         "the most common outcome at the same strength.",
-        float(np.mean(shares[:4])),
-        float(np.sqrt(sum(p * (1 - p) for p in shares[:4]) / 1000) / 4),
-        4000,
-        "share of runs in the phase of their column, reading A",
+        *mean(shares),
+        len(shares),
+        "share of a draw's four runs in the phase of their column, reading A",
     )
 
 
@@ -302,7 +296,8 @@ def relaxation() -> Finding:
             ratio[reading, name] = np.log(steps[:, 1] / steps[:, 0])
     loss = {reading: float(np.exp(ratio[reading, "loss"].mean())) for reading in plane.READINGS}
     niw = ratio["A", "w_ni"]
-    value, err = float(np.exp(niw.mean())), float(niw.std(ddof=1) / np.sqrt(len(niw)))
+    log_ratio, log_err = mean(niw)
+    value, err = float(np.exp(log_ratio)), float(np.exp(log_ratio) * log_err)
     opposite = value + SIGMAS * err < 1
     return Finding(
         Verdict.CORRECTED if opposite and max(loss.values()) > 1.05 else Verdict.DIFFERS,
@@ -310,7 +305,7 @@ def relaxation() -> Finding:
         f"their time changes by {loss['A']:.2f} in one reading of App. B and {loss['B']:.2f} in "
         "the other.",
         value,
-        err * value,
+        err,
         len(niw),
         "steps until |w_NI| has halved, noise 3 over noise 1",
     )
@@ -328,7 +323,7 @@ def other_outcomes() -> Finding:
     found = _plane_alone()
     chosen = (found.b_sq > plane.CLAMP) & (found.a_sq + found.b_sq < 3.99)  # above: slow, near 4
     survived = abs(found.runs.u[-1]) > abs(found.runs.w1[-1])
-    share, err = _share(survived[chosen])
+    share, err = mean(survived[chosen])
     return Finding(
         Verdict.DIFFERS if share > 0.02 else Verdict.REPRODUCED,
         "After a catapult the roles may be swapped: the noise weight survives and the data weight "
