@@ -20,7 +20,7 @@ import nbformat
 import papermill
 
 from nin.experiments import check_type
-from nin.records import PROJECT, RESULTS
+from nin.records import PROJECT
 
 PAGES = PROJECT / "book" / "figures"
 _PLAIN = (bool, int, float, str, list, dict, types.NoneType)  # what papermill can pass
@@ -134,13 +134,16 @@ def is_current(page: Path, parameters: Mapping[str, Any]) -> bool:
 
 
 def _fingerprint(notebook: nbformat.NotebookNode, parameters: Mapping[str, Any]) -> str:
-    """Hash all that a page's outputs follow from: cells, parameters, package, records."""
+    """Hash what a page's outputs follow from: cells, parameters, package.
+
+    A record follows from its configuration, which the cells name, and from the package; hashing the
+    folder as well would call every page stale after any run of the user's own.
+    """
     cells = [c.source for c in notebook.cells if _INJECTED not in c.metadata.get("tags", [])]
     digest = hashlib.sha256(json.dumps([cells, parameters], sort_keys=True).encode())
-    for source in sorted((PROJECT / "nin").rglob("*.py")) + sorted(RESULTS.glob("*.npz")):
+    for source in sorted((PROJECT / "nin").rglob("*.py")):
         digest.update(source.name.encode())
-        if source.suffix == ".py":
-            digest.update(source.read_bytes())
+        digest.update(source.read_bytes())
     return digest.hexdigest()[:16]
 
 

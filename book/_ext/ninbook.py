@@ -1,7 +1,7 @@
 """What the book needs from Sphinx beyond Jupyter Book.
 
 - Kernels and autodoc import `nin` from this checkout, installed or not.
-- A rebuild notices a change in the package, in the committed records or in a style.
+- A rebuild notices a change in the package or in a style.
 - The ``provenance`` directive shows how an executed figure page came to be.
 - Docstrings stay readable in the source: Google style, with little markup.
 - Two flaws of the theme's scripts, which would show as console errors, are mended.
@@ -64,19 +64,21 @@ def digest(paths: Iterable[Path]) -> str:
 
 
 def chapter_inputs() -> list[Path]:
-    """Return the files that a chapter's output depends on besides its own cells."""
+    """Return the files that a chapter's output depends on besides its own cells.
+
+    Not the run records: they follow from the package, and a run of the user's own changes no page.
+    """
     package = [
         path for suffix in ("py", "mplstyle") for path in (ROOT / "nin").rglob(f"*.{suffix}")
     ]
-    records = [path for path in (ROOT / "results").rglob("*") if path.is_file()]
-    return [*package, *records, ROOT / "requirements.txt"]
+    return [*package, ROOT / "requirements.txt"]
 
 
 def notice_changes(app: Sphinx, config: Config) -> None:
     """Let a rebuild see what it would otherwise overlook.
 
-    The execution cache compares the text of cells only, so each state of the package and of the
-    records gets its own. And a page is written again when a style of the book has changed.
+    The execution cache compares the text of cells only, so each state of the package gets its own.
+    And a page is written again when a style of the book has changed.
     """
     if config.nb_execution_mode == "cache" and not config.nb_execution_cache_path:
         cache = Path(app.outdir).parent / f".jupyter_cache_{digest(chapter_inputs())}"
