@@ -8,7 +8,7 @@ SHELL := /bin/bash
 VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
-PYTHON ?= python3 python3.14 python3.13 python3.12 python3.11 /usr/bin/python3
+PYTHON ?= python3 python3.13 python3.12 python3.11 /usr/bin/python3
 PIP := $(BIN)/python -m pip --quiet --quiet --disable-pip-version-check
 
 # The same text, sort order and file modes on every machine.
@@ -60,12 +60,12 @@ $(KERNEL):
 
 $(BIN)/python:
 	@for python in $(PYTHON); do \
-	  "$$python" -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null || continue; \
+	  "$$python" -c 'import sys; sys.exit(not (3, 11) <= sys.version_info < (3, 14))' 2>/dev/null || continue; \
 	  if ! "$$python" -c 'import ensurepip, venv' 2>/dev/null; then \
 	    echo "$$python cannot make environments. On Debian or Ubuntu: apt-get install python3-venv" >&2; \
 	    exit 1; \
 	  fi; \
 	  umask 022 && exec "$$python" -m venv $(VENV); \
 	done; \
-	echo "No Python 3.11 or newer among: $(PYTHON). Install one, or: make PYTHON=/path/to/python3" >&2; \
+	echo "No Python 3.11, 3.12 or 3.13 among: $(PYTHON). Install one, or: make PYTHON=/path/to/python3" >&2; \
 	exit 1
