@@ -231,7 +231,7 @@ def first_steps(base: Experiment, steps: int, runs: Sequence[tuple[int, float]])
         ValueError: If the steps are neither within one epoch nor whole epochs.
     """
     epochs = _check_steps(steps, base.batch_size)
-    data = _data(base.scaling, base.split_seed)
+    data = training_data(base.scaling, base.split_seed)
     if epochs == 0:
         n = steps * base.batch_size
         data = dataclasses.replace(data, train_x=data.train_x[:n], train_y=data.train_y[:n])
@@ -267,7 +267,7 @@ def _check_steps(steps: int, batch_size: int) -> int:
 
 
 @lru_cache(maxsize=2)
-def _data(scaling: str, split_seed: int) -> Dataset:
+def training_data(scaling: str, split_seed: int) -> Dataset:
     """Return Fashion-MNIST, read once per process, without its validation part."""
     data = load_data(scaling, split_seed=split_seed)
     return dataclasses.replace(data, val_x=data.val_x[:1], val_y=data.val_y[:1])

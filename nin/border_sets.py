@@ -1,0 +1,106 @@
+"""The configurations whose borders the book measures: Table 1, its open choices, a factorial."""
+
+from __future__ import annotations
+
+import dataclasses
+import itertools
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+from nin.boundaries import Boundary
+from nin.experiments import FIG2, FIG3, TABLE1, Experiment
+
+TABLE1_SEEDS = tuple(range(10))
+TABLE1_STEPS = {"fig2": 42, "fig3": 84}
+"""Two epochs for cross-entropy, one for the squared error, whose catapults are over sooner."""
+TABLE1_K = {"fig2": (5.0, 200.0), "fig3": (0.02, 10.0)}
+"""Where the borders of Table 1's runs are looked for."""
+
+CHOICES: dict[str, dict[str, Any]] = {
+    "as in the experiments": {},
+    "half of the mean": {"mse_norm": "half_mean"},
+    "half of the sum": {"mse_norm": "half_sum"},
+    "sum": {"mse_norm": "sum"},
+    "inputs over their variance": {"scaling": "variance"},
+    "NIWs of unit variance": {"niw_fan_in": "node"},
+    "no biases": {"bias": False},
+    "truncated normal weights": {"init": "truncated"},
+    "uniform noise": {"noise": "uniform"},
+    "noise of two values": {"noise": "rademacher"},
+    "fixed noise": {"fixed": True},
+}
+"""What the paper leaves open, as changes of an `Experiment`."""
+MSE_ONLY = ("half of the mean", "half of the sum", "sum")
+
+FACTORIAL_BASE = dataclasses.replace(FIG2, width=512, batch_size=128)
+"""Half of the paper's width and an eighth of its batch, so that two cores suffice."""
+FACTORIAL_STEPS = 84
+
+
+def choices(name: str) -> dict[str, Experiment]:
+    """Return Table 1's experiment under each reading of what the paper leaves open.
+
+    Args:
+        name: ``"fig2"`` or ``"fig3"``.
+    """
+    base = {"fig2": FIG2, "fig3": FIG3}[name]
+    return {
+        words: dataclasses.replace(base, **changes)
+        for words, changes in CHOICES.items()
+        if base.loss == "mse" or words not in MSE_ONLY
+    }
+
+
+def factorial(
+    base: Experiment, levels: Mapping[str, Sequence[object]], full: bool = False
+) -> list[Experiment]:
+    """Return variations of an experiment, each once.
+
+    Args:
+        base: The experiment.
+        levels: Values by field.
+        full: Whether to combine all values of all fields; else each field is varied alone, and
+            depth and activation together, all of that for each loss.
+
+    >>> len(factorial(FIG2, {"eta": [0.01, 0.02], "loss": ["mse", "ce"]}))
+    4
+    """
+    if full:
+        groups = [tuple(levels)]
+    else:
+        together = [f for f in ("depth", "activation", "loss") if f in levels]
+        loss = [f for f in ("loss",) if f in levels]
+        groups = [tuple(together), *((f, *loss) for f in levels if f not in together)]
+    found = [
+        dataclasses.replace(base, **dict(zip(group, values, strict=True)))  # type: ignore[arg-type]
+        for group in groups
+        for values in itertools.product(*(levels[f] for f in group))
+    ]
+    return list(dict.fromkeys(found))
+
+
+def agreement(borders: Mapping[str, Boundary], base: Experiment, name: str) -> dict[str, float]:
+    """Return the share of seeds for which each value of Table 1 lies in the phase it is given.
+
+    Args:
+        borders: By what begins there; ``"catapult"`` and ``"divergent"`` at least, and
+            ``"decay"`` if it was measured. Each with one value for every seed.
+        base: The experiment they are of.
+        name: ``"fig2"`` or ``"fig3"``.
+
+    Raises:
+        ValueError: If a border was not found for every seed.
+    """
+    if any(b.below or b.above for b in borders.values()):
+        raise ValueError("some seeds have no border in the range: look in a wider one")
+    order = [p for p in ("decay", "catapult", "divergent") if p in borders]
+    edges = [np.zeros(1), *(borders[p].values ** 2 / base.unit for p in order), np.full(1, np.inf)]
+    names = ["decoupled" if order[0] == "decay" else "decay", *order[-2:]]
+    names = ["decoupled", *order] if order[0] == "decay" else names
+    shares = {}
+    for low, high, phase in zip(edges[:-1], edges[1:], names, strict=True):
+        K = TABLE1[name][phase]
+        shares[phase] = float(np.mean((low < K) & (high > K)))
+    return shares

@@ -1,0 +1,241 @@
+"""Where a network's phases will end, told from its initial weights.
+
+Three predictions, each with less said than the next and more assumed:
+
+* `halves`: a formula for one hidden ReLU layer that the noise dominates;
+* `Curve`: the largest curvature of the loss with noise, by automatic differentiation, against
+  the thresholds 2 and 4 of the linear model (`nin.theory.noise_map`);
+* `nin.noise_only`: the dynamics of the network that sees the noise and no image.
+
+The border between decoupled and decay has a prediction of its own, `decay_time`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from scipy.optimize import brentq
+from scipy.sparse.linalg import LinearOperator, eigsh
+from torch import Tensor
+from torch.func import functional_call, jacrev, vjp, vmap
+
+from nin.curvature import LocalLoss
+from nin.data import Dataset
+from nin.experiments import D_OUT, Experiment
+from nin.losses import Loss
+from nin.models import MLP
+from nin.nodes import NOISE_LAWS, NoiseInjection, find_node
+from nin.seeds import generator
+from nin.theory import noise_map
+
+GROWTH, LAMBDA_DIV = float(noise_map.GROWTH), float(noise_map.LAMBDA_DIV)
+SAMPLES = 1000
+"""Images behind a `Curve`: its largest eigenvalue lies in the span of few outputs, and settles."""
+_EIGENVALUE = 1e-2  # relative accuracy; sigma_eps goes as its root, so twice as good
+
+
+@dataclass(frozen=True)
+class Prediction:
+    """Predicted borders in sigma_eps; infinite where nothing is predicted to begin.
+
+    Attributes:
+        surge: Where the noisy loss begins to rise.
+        catapult: Where |w_ni| rises too.
+        divergent: Where the rise does not end.
+    """
+
+    surge: float
+    catapult: float
+    divergent: float
+
+    @staticmethod
+    def of(loss_rises: float, w_ni_rises: float, divergent: float) -> Prediction:
+        """Return the borders for given thresholds; what diverges is past every border."""
+        surge = min(loss_rises, divergent)
+        return Prediction(surge, min(max(loss_rises, w_ni_rises), divergent), divergent)
+
+
+def halves(e: Experiment) -> Prediction:
+    """Predict from the noise-dominated picture of one hidden ReLU layer.
+
+    With noise strong enough, the sign of eps alone says which neurons are on: those with
+    ``w_ni > 0`` for eps > 0, the others for eps < 0. Each half is a linear network of two layers
+    with one input, eps, which has half of the noise power. Its largest curvature times eta is
+    ``lambda = s (|u|^2 + largest eigenvalue of W W^T)``, s = eta sigma_eps^2 / 2 times the
+    curvature of the loss by its outputs, u and W the half's weights. That is the noise-only map of
+    the linear model: the loss rises above lambda = 2, w_ni where the part of W alone is above 2,
+    and nothing ends the rise above lambda = 4.
+
+    Args:
+        e: An experiment with one hidden ReLU layer and the node wired to it.
+
+    Raises:
+        ValueError: If it is another network.
+    """
+    if (e.depth, e.activation, e.layer) != (1, "relu", "layers.0"):
+        raise ValueError("the halves are those of one hidden ReLU layer, with the node wired to it")
+    model = e.network()
+    with torch.no_grad():
+        u, W = _node(model).w_ni.double(), model.linear(1).weight.double()
+        root = _root(output_hessian(e.criterion(), torch.zeros(D_OUT, D_OUT)).mean(0))
+        tops = []
+        for on in (u > 0, u < 0):
+            size, gram = u[on].square().sum() * torch.eye(D_OUT), W[:, on] @ W[:, on].T
+            tops.append([torch.linalg.eigvalsh(root @ m @ root)[-1] for m in (size + gram, gram)])
+    whole, next_layer = np.array(tops).max(0) * e.eta / 2
+    return Prediction.of(
+        *np.sqrt([GROWTH / whole, GROWTH / next_layer, LAMBDA_DIV / whole]).tolist()
+    )
+
+
+@dataclass(frozen=True)
+class Curve:
+    """The curvature of a network's noisy loss against the noise, at its initial weights.
+
+    It is eta times the largest eigenvalue of the Gauss-Newton matrix, <J^T H J>, with J the
+    derivative of a sample's outputs by the weights and H the Hessian of its loss by the outputs.
+    Where outputs are linear in each layer, as in the linear model, the step of SGD multiplies an
+    output along the leading direction by 1 - lambda: hence the thresholds 2 and, with the weights'
+    own motion, 4. The part of w_ni alone says the same of w_ni.
+
+    Attributes:
+        sigma_eps: Noise strengths, (n,), rising.
+        lam: eta times the largest eigenvalue for all weights, (n,).
+        lam_w_ni: The same for w_ni alone, (n,).
+    """
+
+    sigma_eps: np.ndarray
+    lam: np.ndarray
+    lam_w_ni: np.ndarray
+
+    def predict(self) -> Prediction:
+        """Return where the curves first cross their thresholds."""
+        return Prediction.of(
+            _crossing(self.sigma_eps, self.lam, GROWTH),
+            _crossing(self.sigma_eps, self.lam_w_ni, GROWTH),
+            _crossing(self.sigma_eps, self.lam, LAMBDA_DIV),
+        )
+
+
+def curve(e: Experiment, sigma_eps: Sequence[float], data: Dataset, n: int = SAMPLES) -> Curve:
+    """Measure the curvature at several noise strengths, at the initial weights.
+
+    Args:
+        e: The experiment; its own sigma_eps is of no account.
+        sigma_eps: Noise strengths, rising.
+        data: The first `n` of its training images are used, whatever the batch size.
+        n: Number of images.
+    """
+    model = e.network()
+    node = _node(model)
+    x, y = data.train_x[:n], data.train_y[:n]
+    xi = NOISE_LAWS[e.noise](len(x), generator(e.seed, "prediction"))
+    xi /= xi.square().mean().sqrt()  # removes most of the chance in a thousand draws
+    rows = []
+    for sigma in sigma_eps:
+        node.eps = xi * sigma
+        rows.append([e.eta * top_curvature(model, e.criterion(), x, y, w) for w in ("", "w_ni")])
+    lam, lam_w_ni = np.array(rows).T
+    return Curve(np.array(sigma_eps, float), lam, lam_w_ni)
+
+
+def top_curvature(model: MLP, loss: Loss, x: Tensor, y: Tensor, of: str = "") -> float:
+    """Return the largest eigenvalue of the Gauss-Newton matrix of the batch loss.
+
+    Args:
+        model: The network, with its node's ``eps`` set.
+        loss: The loss.
+        x: Inputs, (batch, d_in).
+        y: Labels, (batch,).
+        of: End of the names of the weights to vary; default all.
+    """
+    weights = {k: p.detach() for k, p in model.named_parameters()}
+    varied = {k: p for k, p in weights.items() if k.endswith(of)}
+
+    def outputs(part: dict[str, Tensor]) -> Tensor:
+        return functional_call(model, weights | part, (x,))
+
+    z, pull = vjp(outputs, varied)[:2]
+    push = vjp(lambda r: pull(r)[0], torch.zeros_like(z))[1]  # the transpose of the transpose
+    root = _root(output_hessian(loss, z.detach(), y)).float()
+
+    def apply(r: np.ndarray) -> np.ndarray:
+        """Apply R J J^T R to outputs: the same eigenvalues as J^T R R J, in fewer dimensions."""
+        by_sample = torch.from_numpy(r.ravel().astype(np.float32)).view_as(z)
+        back = pull((root @ by_sample.unsqueeze(-1)).squeeze(-1))[0]
+        return (root @ push(back)[0].unsqueeze(-1)).double().numpy().ravel() / len(x)
+
+    start = torch.randn(z.numel(), generator=generator(0, "lanczos"), dtype=torch.float64).numpy()
+    operator = LinearOperator((z.numel(),) * 2, apply, dtype=np.float64)
+    return float(eigsh(operator, 1, v0=start, tol=_EIGENVALUE, return_eigenvectors=False)[0])
+
+
+def decay_time(e: Experiment, data: Dataset, n: int = SAMPLES) -> float:
+    """Return sigma_eps^2 eta times the number of steps after which half of |w_ni| is left.
+
+    By Eq. (2), with the factor corrected and without the kick, w_ni follows
+    ``w_ni' = w_ni - eta sigma_eps^2 <H> w_ni``; with <H> that of the initial network without
+    noise, ``w_ni = exp(-theta <H>) w_ni(0)`` after steps that add up to theta.
+
+    Args:
+        e: The experiment; its own sigma_eps is of no account.
+        data: The first `n` of its training images are used.
+        n: Number of images.
+
+    Returns:
+        theta, or infinity if |w_ni| never halves.
+    """
+    model = e.network()
+    w = _node(model).w_ni.detach().double()
+    local = LocalLoss(model, e.layer, data.train_x[:n], data.train_y[:n], e.criterion().values)
+    rates, directions = torch.linalg.eigh(local.mean_hessian().double())
+    parts = (directions.T @ w).square() / w.square().sum()
+
+    def left(log_theta: float) -> float:
+        """Return |w_ni|^2 over its start, less a quarter."""
+        # Directions of negative curvature grow; the exponent is cut off where it no longer matters.
+        return float((parts * (-2 * np.exp(log_theta) * rates).clamp(max=50).exp()).sum()) - 0.25
+
+    scale = -float(np.log(float(rates.abs().max())))
+    ends = np.linspace(scale - 5, scale + 25, 121)
+    below = [i for i, t in enumerate(ends) if left(t) < 0]
+    if not below or below[0] == 0:
+        return float("inf")
+    return float(np.exp(brentq(left, ends[below[0] - 1], ends[below[0]])))
+
+
+def output_hessian(loss: Loss, z: Tensor, y: Tensor | None = None) -> Tensor:
+    """Return the Hessian of each sample's loss by its outputs, (batch, d, d).
+
+    Args:
+        loss: The loss.
+        z: Outputs, (batch, d).
+        y: Labels, (batch,); default 0, 1, ...
+    """
+    labels = torch.arange(len(z)) if y is None else y
+    return vmap(jacrev(loss.gradient))(z.double(), labels)
+
+
+def _root(matrices: Tensor) -> Tensor:
+    """Return the symmetric root of positive semi-definite matrices, (..., d, d)."""
+    values, vectors = torch.linalg.eigh(matrices)
+    return (vectors * values.clamp(min=0).sqrt().unsqueeze(-2)) @ vectors.mT
+
+
+def _node(model: MLP) -> NoiseInjection:
+    found = find_node(model)
+    assert found is not None  # an experiment's network has one
+    return found[1]
+
+
+def _crossing(sigma: np.ndarray, lam: np.ndarray, level: float) -> float:
+    """Return where a curve first rises above a level, by straight lines in the logarithms."""
+    above = np.flatnonzero(lam > level)
+    if not len(above) or above[0] == 0:
+        return float("inf") if not len(above) else float("nan")
+    i = above[0]
+    x, y = np.log(sigma[i - 1 : i + 1]), np.log(lam[i - 1 : i + 1])
+    return float(np.exp(np.interp(np.log(level), y, x)))
