@@ -38,8 +38,9 @@ figures: data  ## execute the heavy pages again where their code or parameters c
 
 bench: data  ## measure the training loop and the linear model against other loops
 	$(PIP) install --requirement benchmarks/requirements.txt
-	$(BIN)/python benchmarks/run.py
-	$(BIN)/python benchmarks/linear.py
+	set -o pipefail; for part in run linear; do \
+	  $(BIN)/python benchmarks/$$part.py || exit; done | tee build/measured.txt
+	mv build/measured.txt benchmarks/measured.txt
 
 clean:  ## remove what was built (not .venv, data/ or results/)
 	rm -rf _build build .mypy_cache .pytest_cache .ruff_cache .hypothesis

@@ -45,6 +45,10 @@ def main() -> None:
     if options.worker:
         print(json.dumps(measure(*options.worker, options.seconds)))
         return
+    from nin.records import provenance  # noqa: PLC0415  (its torch is not what a worker measures)
+
+    made = provenance("cpu")
+    print(f"{made['device']}, torch {made['torch']}, commit {made['commit']}, {made['utc']} UTC")
     for net in [options.only] if options.only else NETS:
         speeds: dict[str, list[float]] = {name: [] for name in CONTENDERS}
         memory = dict.fromkeys(CONTENDERS, 0.0)
