@@ -10,10 +10,12 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
+import sympy
 
 from nin.boundaries import Thresholds, thresholds
 from nin.linear import LinearRuns, simulate
 from nin.theory import noise_map
+from nin.theory import symbols as s
 
 Array = np.ndarray
 ETA, M = 0.01, 1.0
@@ -147,6 +149,33 @@ def transition_width(lambdas: Array, share: Array) -> float:
         return float("nan")
     low, high = (lambdas[np.argmax(rising >= level)] for level in (0.1, 0.9))
     return float(high - low)
+
+
+def decoupling_course(
+    steps: int, *, w1: float, u: float, w0: float, eta: float, batch_size: int, M: float = 1.0
+) -> Array:
+    """Return the noise at which drift and walk of w_NI are equal after 1, 2, ... steps, (steps,).
+
+    Below it the walk dominates. Both are sums over the course of learning without noise, so it
+    holds where the noise is weak; its first value is the corrected sigma_dec of Sec. 3.
+
+    Args:
+        steps: Largest number of steps T, >= 1.
+        w1: Initial weight of the second layer.
+        u: Initial noise weight w_NI, not 0.
+        w0: Initial weight of the first layer.
+        eta: Learning rate.
+        batch_size: Samples per batch.
+        M: Slope to learn.
+    """
+    start = {"w1": w1, "u": u, "w0": w0, "eta": eta, "batch_size": batch_size, "M": M}
+    course = simulate(**start, sigma_eps=0.0, steps=steps, noise="none", record=range(steps))
+    unit = {s.sigma_eps: 1, s.sigma_x: 1}
+    formulas = [f.subs(unit) for f in (noise_map.drift_and_walk()[0], noise_map.diffusion())]
+    symbols = (s.w1, s.u, s.w0, s.eta, s.batch_size, s.M)
+    values = [course.w1[:-1], u, course.w0[:-1], eta, batch_size, M]
+    drift, variance = (sympy.lambdify(symbols, f, "numpy")(*values) for f in formulas)
+    return np.sqrt(np.cumsum(variance)) / abs(np.cumsum(drift))
 
 
 def final_curvature(runs: LinearRuns) -> Array:

@@ -153,6 +153,57 @@ def test_fixed_noise_marches_and_new_noise_diffuses(fixed: bool) -> None:
     assert (u[1] ** 2).mean() == pytest.approx(3 * step_var, rel=0.25)  # 5 errors of a variance
 
 
+def learn(w1: float, w0: float, eta: float, M: float, sigma_x: float, steps: int) -> np.ndarray:
+    """Gradient descent of the two data weights, without noise: (steps, 2), before each step."""
+    course = []
+    for _ in range(steps):
+        course.append((w1, w0))
+        slope = eta * sigma_x**2 * (w1 * w0 - M)
+        w1, w0 = w1 - slope * w0, w0 - slope * w1
+    return np.array(course)
+
+
+STARTS = [(0.5, 0.5, 1), (1.2, 0.2, 1), (0.2, 1.2, 1), (-0.6, 0.4, 1), (0.9, -0.3, -1.4)]
+
+
+def walk_to_come(w1: float, w0: float, M: float, sigma_x: float = 1.0) -> float:
+    values = {s.w1: w1, s.w0: w0, s.M: M, s.sigma_x: sigma_x, s.eta: 1, s.sigma_eps: 1}
+    return float(nm.WALK_TO_COME.subs(nm.TRACES).subs({**values, s.batch_size: 1}))
+
+
+@pytest.mark.parametrize(("w1", "w0", "M"), STARTS)
+def test_walk_to_come_is_the_sum_over_all_steps(w1: float, w0: float, M: float) -> None:
+    eta, sigma_x = 1e-3, 0.7
+    weights = learn(w1, w0, eta, M, sigma_x, 20_000)
+    kicks = eta * sigma_x * weights[:, 0] * (weights.prod(1) - M)  # at |B| = sigma_eps = 1
+    # A sum and its integral differ by eta times a rate of at most 2 sigma_x^2 (w0^2 + w1^2).
+    assert (kicks**2).sum() / eta == pytest.approx(walk_to_come(w1, w0, M), rel=4e-3)
+
+
+@settings(max_examples=100, deadline=None)
+@given(st.floats(-2, 2), st.floats(-2, 2), st.sampled_from([-1.4, 0.3, 1.0]))
+def test_walk_to_come_is_bounded_by_the_initial_loss(w1: float, w0: float, M: float) -> None:
+    if abs(w1 + np.sign(M) * w0) < 0.05:  # ends in the saddle: the logarithm is of 0
+        return
+    loss = (w1 * w0 - M) ** 2 / 2
+    assert -1e-12 <= walk_to_come(w1, w0, M) <= loss + 1e-12
+
+
+def test_balanced_layers_walk_half_the_bound() -> None:
+    assert walk_to_come(0.5, 0.5, 1) == pytest.approx((0.25 - 1) ** 2 / 4)
+
+
+def test_drift_and_walk_meet_earlier_the_longer_one_looks() -> None:
+    start = {"w1": 0.6, "u": -0.1, "w0": 0.2, "eta": 0.01, "batch_size": 100, "M": 1.3}
+    course = plane.decoupling_course(5000, **start)
+    assert course[0] == pytest.approx(float(bd.thresholds(**start).dec))
+    weights = learn(0.6, 0.2, 0.01, 1.3, 1.0, 5000)
+    walk = np.sqrt(np.cumsum((0.01 * weights[:, 0] * (weights.prod(1) - 1.3)) ** 2) / 100)
+    drift = 0.01 * 0.1 * np.cumsum(weights[:, 0] ** 2)
+    np.testing.assert_allclose(course, walk / drift, rtol=1e-9)
+    assert course[4999] / course[2499] == pytest.approx(0.5, rel=0.02)  # 1/T once it has learnt
+
+
 def test_epochs_learn_the_slope() -> None:
     u = simulate_epochs(
         w1=0.5, u=0.3, w0=0.1, sigma_eps=2, eta=0.02, batch_size=10, samples=100, epochs=80,

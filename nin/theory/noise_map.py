@@ -91,5 +91,23 @@ def diffusion() -> Expr:
     return sympy.factor(drift_and_walk()[1] ** 2)
 
 
+delta, h, h_learnt = sympy.symbols("delta h h_M", real=True)
+TRACES = {
+    delta: s.w0**2 - s.w1**2,
+    h: s.w0**2 + s.w1**2,
+    h_learnt: sqrt((s.w0**2 - s.w1**2) ** 2 + 4 * s.M**2),
+}
+"""What small steps on weak noise conserve, and the trace of the data's Hessian, now and learnt."""
+_LEARNING = sympy.log((h + 2 * s.w1 * s.w0) / (h_learnt + 2 * s.M))
+WALK_TO_COME = (
+    s.eta
+    * s.sigma_eps**2
+    / (2 * s.batch_size)
+    * (MISFIT**2 / 2 - delta * ((h - h_learnt) / 4 - s.M / 2 * _LEARNING))
+)
+"""The variance that w_NI will gain until the model has learnt, in the decoupled phase: the sum of
+`diffusion` over all steps, for small eta, in terms of `TRACES`."""
+
+
 ALMOST_SURE_LARGE_BATCH = 2 + 4 / s.batch_size
 """Largest b^2 at which a typical w_NI falls, to first order in 1/|B|, for Gaussian noise."""
