@@ -133,10 +133,7 @@ def _claims(options: argparse.Namespace) -> None:
         raise ValueError(f"no claim {', '.join(unknown)}; there are: {[c.id for c in claims]}")
     for c in claims:
         if not options.ids or c.id in options.ids:
-            f = c.finding
-            print(f"{c.id} ({c.place}): {c.words}")
-            print(f"    {f.verdict}: {f.says}")
-            print(f"    {f.quantity}: {f.value:.4g} +- {f.err:.2g} (n = {f.n}); page {c.page}")
+            print(f"{c}; page {c.page}")
 
 
 def _experiment(

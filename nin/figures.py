@@ -149,6 +149,42 @@ def draw_phases(panels: dict[str, tuple[Phase, Sequence[History]]], next_layer: 
     return fig
 
 
+def draw_first_steps(
+    panels: dict[str, tuple[Phase, Sequence[History]]], next_layer: str, steps: int = 60
+) -> plt.Figure:
+    """Draw each run's first steps on their own, as growth over the start: a catapult is that short.
+
+    Args:
+        panels: As for `draw_phases`.
+        next_layer: As for `draw_phases`.
+        steps: How many steps to show, at most the 200 that are all recorded.
+
+    Returns:
+        The figure: a panel per noise strength, a thin line per run and quantity.
+    """
+    fig, axes = plt.subplots(
+        1, len(panels), figsize=(2.6 * len(panels), 2.6), sharex=True, sharey=True, squeeze=False
+    )
+    quantities: tuple[tuple[str, str, Callable[[History], np.ndarray]], ...] = (
+        (TRAIN, "training loss, noise on", lambda h: h.loss),
+        (NIW, r"$|w_{\rm NI}|$", lambda h: h.w_ni),
+        (NEXT, r"$|W^{(1)}|$, next layer", lambda h: h.norms[next_layer]),
+    )
+    for ax, (title, (phase, histories)) in zip(axes[0], panels.items(), strict=True):
+        for h in histories:
+            first = h.step <= steps
+            for color, label, pick in quantities:
+                values = pick(h)[first]
+                new = label if h is histories[0] else None
+                ax.plot(h.step[first], values / values[0], color=color, lw=0.8, label=new)
+        ax.set_title(title, backgroundcolor=PHASE_COLORS[phase])
+        ax.set(yscale="log", ylim=(0.02, 200), xlabel="SGD step")
+        ax.axhline(1, color="black", lw=0.5)
+    axes[0, 0].set_ylabel("over its start")
+    axes[0, -1].legend(loc="upper left", bbox_to_anchor=(1, 1))
+    return fig
+
+
 def draw_phase_bar(
     ax: Axes,
     found: Sequence[tuple[float, Phase]],

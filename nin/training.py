@@ -45,8 +45,9 @@ def train(
     kind from its own node, so runs of one seed see the same batches and the same noise up to the
     factor sigma_eps, and no run depends on which others train beside it: not by a bit for MLPs on
     a CPU, by float32 rounding for other networks. The last, smaller batch of an epoch is trained on
-    too. A run whose loss is no longer finite is frozen and leaves the
-    stack. The networks end with their trained weights.
+    too. A run whose loss is no longer finite is frozen and leaves the stack. The networks end with
+    their trained weights; a frozen one with those of its last step, finite or not. Layers that draw
+    random numbers themselves, such as dropout, take them from torch's global generator.
 
     Args:
         models: R networks alike in all but weights and noise, with a node each (`nin.attach`) or

@@ -96,6 +96,14 @@ class Claim:
         """The finding, computed once per process."""
         return self.test()
 
+    def __str__(self) -> str:
+        """Return claim, verdict and number as text."""
+        f = self.finding
+        return (
+            f"{self.id} ({self.place}): {self.words}\n    {f.verdict}: {f.says}\n"
+            f"    {f.quantity}: {f.value:.4g} +- {f.err:.2g} (n = {f.n})"
+        )
+
 
 _CLAIMS: dict[str, Claim] = {}
 
