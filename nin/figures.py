@@ -127,7 +127,7 @@ def draw_phases(panels: dict[str, tuple[Phase, Sequence[History]]], next_layer: 
         The figure: losses, accuracies and norms in three rows.
     """
     fig, axes = plt.subplots(
-        3, len(panels), figsize=(2.6 * len(panels), 6.4), sharex="col", sharey="row", squeeze=False
+        3, len(panels), figsize=(8.2, 7.2), sharex="col", sharey="row", squeeze=False
     )
     for column, (title, (phase, histories)) in zip(axes.T, panels.items(), strict=True):
         draw_losses(column[0], histories)
@@ -144,8 +144,7 @@ def draw_phases(panels: dict[str, tuple[Phase, Sequence[History]]], next_layer: 
     finite = [h for _, hs in panels.values() for h in hs if h.diverged_step is None]
     _limit(axes[0, 0], [a for h in finite for a in (h.loss, h.train_loss, h.val_loss)])
     _limit(axes[2, 0], [a for h in finite for a in (h.w_ni, h.norms[next_layer])])
-    for row in axes:
-        row[-1].legend(*row[0].get_legend_handles_labels(), loc="upper left", bbox_to_anchor=(1, 1))
+    _legend_below(fig, axes[:, 0])
     return fig
 
 
@@ -163,7 +162,7 @@ def draw_first_steps(
         The figure: a panel per noise strength, a thin line per run and quantity.
     """
     fig, axes = plt.subplots(
-        1, len(panels), figsize=(2.6 * len(panels), 2.6), sharex=True, sharey=True, squeeze=False
+        1, len(panels), figsize=(8.2, 2.9), sharex=True, sharey=True, squeeze=False
     )
     quantities: tuple[tuple[str, str, Callable[[History], np.ndarray]], ...] = (
         (TRAIN, "training loss, noise on", lambda h: h.loss),
@@ -181,7 +180,7 @@ def draw_first_steps(
         ax.set(yscale="log", ylim=(0.02, 200), xlabel="SGD step")
         ax.axhline(1, color="black", lw=0.5)
     axes[0, 0].set_ylabel("over its start")
-    axes[0, -1].legend(loc="upper left", bbox_to_anchor=(1, 1))
+    _legend_below(fig, axes[:, 0])
     return fig
 
 
@@ -225,6 +224,13 @@ def draw_phase_bar(
     ax.set_xlim(_padded([*phases, *shown] or [1.0]))
     ax.grid(False)
     ax.legend(ncols=4, loc="lower center", bbox_to_anchor=(0.5, 1.0))
+
+
+def _legend_below(fig: plt.Figure, axes: Sequence[Axes]) -> None:
+    """Give a figure one legend of all that these axes show."""
+    entries = [ax.get_legend_handles_labels() for ax in axes]
+    handles, labels = (sum(parts, []) for parts in zip(*entries, strict=True))
+    fig.legend(handles, labels, loc="outside lower center", ncols=3)
 
 
 def _padded(values: Sequence[float]) -> tuple[float, float]:
