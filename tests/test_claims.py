@@ -11,6 +11,7 @@ from nin.claims import Finding, Verdict, claim, ledger
 
 PINNED = {
     "C1-LIN": Verdict.REPRODUCED,
+    "C2-CE": Verdict.REPRODUCED,
     "C9": Verdict.REPRODUCED,
     "C10": Verdict.REPRODUCED,
     "C11": Verdict.CORRECTED,
@@ -28,6 +29,7 @@ PINNED = {
     "C25": Verdict.DIFFERS,
     "C26": Verdict.DIFFERS,
     "C27": Verdict.CORRECTED,
+    "C32-CE": Verdict.REPRODUCED,
     "EQ2": Verdict.CORRECTED,
 }
 """The verdicts as of the committed code and records: a change is news, and belongs in the log."""

@@ -159,6 +159,53 @@ def catapult_plateau() -> Finding:
     )
 
 
+@claim(
+    "C2-CE",
+    "In the decay and the catapult phase the NIWs end small.",
+    "Sec. 1, Fig. 3",
+    PAGE,
+)
+def niws_end_small() -> Finding:
+    """Compare the final |w_ni| with the initial one, and with a run that the noise leaves alone."""
+    ends = {p: [h.w_ni[-1] / h.w_ni[0] for h in fig3_histories(p)] for p in list(Phase)[:3]}
+    disturbed = ends[Phase.DECAY] + ends[Phase.CATAPULT]
+    small = max(disturbed) < 0.25
+    left = np.mean(ends[Phase.DECOUPLED])
+    return Finding(
+        Verdict.REPRODUCED if small and left > 0.75 else Verdict.DIFFERS,
+        "All end below a quarter of their start; the decoupled runs keep "
+        f"{left:.0%} of theirs in the same time."
+        if small
+        else "Some keep more than a quarter of their start.",
+        *mean(disturbed),
+        len(disturbed),
+        "final over initial |w_ni|, both phases",
+    )
+
+
+@claim(
+    "C32-CE",
+    "The hyper-parameters are such that the network generalises well without a NIN.",
+    "App. B",
+    PAGE,
+)
+def generalisation() -> Finding:
+    """Measure the gap of the accuracies at the end of the runs whose noise is not felt."""
+    histories = fig3_histories("decoupled")
+    gap, err = mean([h.train_accuracy[-1] - h.val_accuracy[-1] for h in histories])
+    test, learned = (
+        np.mean([h.val_accuracy[-1] for h in fig3_histories(p)]) for p in ("decoupled", "catapult")
+    )
+    return Finding(
+        Verdict.REPRODUCED if gap < 0.05 else Verdict.DIFFERS,
+        f"Test accuracy is {test:.3f}, close to that in training; {learned:.3f} after a catapult.",
+        gap,
+        err,
+        len(histories),
+        "training minus test accuracy, decoupled runs",
+    )
+
+
 def _time_below(steps: np.ndarray, values: np.ndarray, level: float) -> float:
     """Return the first step, interpolated, at which values fall below a level; else the last."""
     below = np.flatnonzero(values < level)
