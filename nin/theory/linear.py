@@ -17,6 +17,7 @@ x = Symbol("x", real=True)
 z = Symbol("z", real=True)
 w1_next, u_next, w0_next = (Symbol(f"{name}_next", real=True) for name in ("w1", "u", "w0"))
 WEIGHTS = (s.w1, s.u, s.w0)
+NEXT_WEIGHTS = (w1_next, u_next, w0_next)
 
 LOSS = (s.w1 * (s.w0 * x + s.u * s.eps) - s.M * x) ** 2 / 2
 """Loss of one sample, with the factor 1/2 of the paper's L_MSE."""

@@ -13,7 +13,7 @@ from nin.theory import symbols as s
 from nin.theory.linear import LOSS, MISFIT, WEIGHTS, batch_step, mean_ee, mean_xe, mean_xx, x
 
 a, b, g, lam = sympy.symbols("a b g lambda", real=True)
-kurtosis = Symbol("kurtosis", positive=True)
+kurtosis = Symbol("kappa", positive=True)
 
 MEANS = {mean_xx: s.sigma_x**2, mean_xe: 0, mean_ee: s.sigma_eps**2}
 """The batch means of x^2, x eps and eps^2, averaged over all batches."""
