@@ -22,7 +22,7 @@ from nin.training import hide_bar
 
 METHODS = ("halves", "curvature", "noise only")
 """A formula, the curvature at the initial weights, and the dynamics without data."""
-_GRID = 11  # noise strengths of a curve, a factor 1.5 or so apart
+_GRID = 11  # noise strengths of a curve: factors of 2 or so in the variance
 
 
 @dataclass(frozen=True)

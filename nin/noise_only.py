@@ -39,7 +39,7 @@ def noise_only_borders(
 
     Returns:
         sigma_eps of ``"surge"``, ``"catapult"`` and ``"divergent"``; infinite where nothing begins
-        in the range, NaN where all of it is past the border.
+        in the range, 0 where all of it is past the border.
     """
     low, high = (e.at(k).sigma_eps for k in K)
     seen: dict[float, tuple[bool, int]] = {}
@@ -59,7 +59,7 @@ def noise_only_borders(
             1,
             tolerance,
         )
-        found[name] = float("nan") if border.below else border.value if border.found else np.inf
+        found[name] = 0.0 if border.below else border.value if border.found else float("inf")
     return found
 
 

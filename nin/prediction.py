@@ -32,14 +32,16 @@ from nin.seeds import generator
 from nin.theory import noise_map
 
 GROWTH, LAMBDA_DIV = float(noise_map.GROWTH), float(noise_map.LAMBDA_DIV)
-SAMPLES = 1000
+SAMPLES = 500
 """Images behind a `Curve`: its largest eigenvalue lies in the span of few outputs, and settles."""
 _EIGENVALUE = 1e-2  # relative accuracy; sigma_eps goes as its root, so twice as good
 
 
 @dataclass(frozen=True)
 class Prediction:
-    """Predicted borders in sigma_eps; infinite where nothing is predicted to begin.
+    """Predicted borders in sigma_eps.
+
+    Infinite where nothing is predicted to begin, 0 where the weakest noise is past the border.
 
     Attributes:
         surge: Where the noisy loss begins to rise.
@@ -199,7 +201,9 @@ def decay_time(e: Experiment, data: Dataset, n: int = SAMPLES) -> float:
         # Directions of negative curvature grow; the exponent is cut off where it no longer matters.
         return float((parts * (-2 * np.exp(log_theta) * rates).clamp(max=50).exp()).sum()) - 0.25
 
-    scale = -float(np.log(float(rates.abs().max())))
+    if rates.max() <= 0:
+        return float("inf")
+    scale = -float(rates.max().log())
     ends = np.linspace(scale - 5, scale + 25, 121)
     below = [i for i, t in enumerate(ends) if left(t) < 0]
     if not below or below[0] == 0:
@@ -234,8 +238,9 @@ def _node(model: MLP) -> NoiseInjection:
 def _crossing(sigma: np.ndarray, lam: np.ndarray, level: float) -> float:
     """Return where a curve first rises above a level, by straight lines in the logarithms."""
     above = np.flatnonzero(lam > level)
-    if not len(above) or above[0] == 0:
-        return float("inf") if not len(above) else float("nan")
-    i = above[0]
+    if not len(above):
+        return float("inf")
+    if (i := above[0]) == 0:
+        return 0.0
     x, y = np.log(sigma[i - 1 : i + 1]), np.log(lam[i - 1 : i + 1])
     return float(np.exp(np.interp(np.log(level), y, x)))
