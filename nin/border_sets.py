@@ -61,18 +61,18 @@ def factorial(
     Args:
         base: The experiment.
         levels: Values by field.
-        full: Whether to combine all values of all fields; else each field is varied alone, and
-            depth and activation together, all of that for each loss.
+        full: Whether to combine all values of all fields; else each field is varied alone, for
+            each loss.
 
-    >>> len(factorial(FIG2, {"eta": [0.01, 0.02], "loss": ["mse", "ce"]}))
-    4
+    >>> levels = {"width": [512, 1024], "depth": [1, 2, 3], "loss": ["mse", "ce"]}
+    >>> len(factorial(FIG2, levels)), len(factorial(FIG2, levels, full=True))
+    (8, 12)
     """
     if full:
         groups = [tuple(levels)]
     else:
-        together = [f for f in ("depth", "activation", "loss") if f in levels]
-        loss = [f for f in ("loss",) if f in levels]
-        groups = [tuple(together), *((f, *loss) for f in levels if f not in together)]
+        loss = ("loss",) if "loss" in levels else ()
+        groups = [(f, *loss) for f in levels if f != "loss"] or [loss]
     found = [
         dataclasses.replace(base, **dict(zip(group, values, strict=True)))  # type: ignore[arg-type]
         for group in groups
@@ -97,8 +97,7 @@ def agreement(borders: Mapping[str, Boundary], base: Experiment, name: str) -> d
         raise ValueError("some seeds have no border in the range: look in a wider one")
     order = [p for p in ("decay", "catapult", "divergent") if p in borders]
     edges = [np.zeros(1), *(borders[p].values ** 2 / base.unit for p in order), np.full(1, np.inf)]
-    names = ["decoupled" if order[0] == "decay" else "decay", *order[-2:]]
-    names = ["decoupled", *order] if order[0] == "decay" else names
+    names = ["decoupled", *order] if "decay" in borders else ["decay", *order]
     shares = {}
     for low, high, phase in zip(edges[:-1], edges[1:], names, strict=True):
         K = TABLE1[name][phase]

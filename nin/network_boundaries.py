@@ -165,6 +165,9 @@ class Probes:
                 seen = self.look(seeds, sigma_eps, recompute)
                 return np.array([is_past(name, f) for f in seen])
 
+            ends = (past(np.full(len(seeds), end)) for end in (low, high))
+            if not any(a < b for a, b in zip(*ends, strict=True)):  # no seed has a border here
+                tolerance = np.inf
             return find_boundary(past, low, high, len(seeds), tolerance)
 
     def contradictions(self, name: str) -> tuple[int, int]:
