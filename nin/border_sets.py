@@ -9,7 +9,6 @@ from typing import Any
 
 import numpy as np
 
-from nin.boundaries import Boundary
 from nin.experiments import FIG2, FIG3, TABLE1, Experiment
 
 TABLE1_SEEDS = tuple(range(10))
@@ -81,22 +80,17 @@ def factorial(
     return list(dict.fromkeys(found))
 
 
-def agreement(borders: Mapping[str, Boundary], base: Experiment, name: str) -> dict[str, float]:
+def agreement(borders: Mapping[str, np.ndarray], base: Experiment, name: str) -> dict[str, float]:
     """Return the share of seeds for which each value of Table 1 lies in the phase it is given.
 
     Args:
-        borders: By what begins there; ``"catapult"`` and ``"divergent"`` at least, and
-            ``"decay"`` if it was measured. Each with one value for every seed.
+        borders: sigma_eps, (seeds,), by the phase that begins there: ``"catapult"`` and
+            ``"divergent"`` at least; without ``"decay"``, decoupled and decay count as one.
         base: The experiment they are of.
         name: ``"fig2"`` or ``"fig3"``.
-
-    Raises:
-        ValueError: If a border was not found for every seed.
     """
-    if any(b.below or b.above for b in borders.values()):
-        raise ValueError("some seeds have no border in the range: look in a wider one")
     order = [p for p in ("decay", "catapult", "divergent") if p in borders]
-    edges = [np.zeros(1), *(borders[p].values ** 2 / base.unit for p in order), np.full(1, np.inf)]
+    edges = [np.zeros(1), *(borders[p] ** 2 / base.unit for p in order), np.full(1, np.inf)]
     names = ["decoupled", *order] if "decay" in borders else ["decay", *order]
     shares = {}
     for low, high, phase in zip(edges[:-1], edges[1:], names, strict=True):

@@ -16,6 +16,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from functools import lru_cache
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -169,6 +170,23 @@ class Probes:
             if not any(a < b for a, b in zip(*ends, strict=True)):  # no seed has a border here
                 tolerance = np.inf
             return find_boundary(past, low, high, len(seeds), tolerance)
+
+    def by_seed(self, name: str, seeds: Sequence[int], **options: Any) -> np.ndarray:
+        """Find a border as `border` does, and return it seed by seed.
+
+        Args:
+            name: One of `BORDERS`.
+            seeds: Seeds of the runs.
+            **options: Of `border`.
+
+        Returns:
+            sigma_eps, (seeds,): 0 for a seed that is past the border at the low end of the range,
+            infinite for one that is short of it at the high end.
+        """
+        self.border(name, seeds, **options)  # all in lock-step; below, each is read from the record
+        options["recompute"] = False
+        found = [self.border(name, [seed], **options) for seed in seeds]
+        return np.array([0 if b.below else b.value if b.found else np.inf for b in found])
 
     def contradictions(self, name: str) -> tuple[int, int]:
         """Count the probes past a border that have one short of it at more noise, same seed.

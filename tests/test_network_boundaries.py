@@ -12,7 +12,6 @@ import torch
 
 from nin import network_boundaries
 from nin.border_sets import CHOICES, FACTORIAL_BASE, agreement, choices, factorial
-from nin.boundaries import Boundary
 from nin.experiments import FIG2, FIG3, Experiment
 from nin.network_boundaries import (
     BORDERS,
@@ -246,8 +245,8 @@ def test_a_star_varies_each_field_alone() -> None:
 
 
 def test_agreement_counts_the_seeds_whose_phases_hold_table_1() -> None:
-    def border(*K: float) -> Boundary:
-        return Boundary(1.0, 0.0, np.sqrt(np.array(K) * FIG2.unit), 0, 0)
+    def border(*K: float) -> np.ndarray:
+        return np.sqrt(np.array(K) * FIG2.unit)
 
     found = {"decay": border(1, 1), "catapult": border(40, 46), "divergent": border(45, 49)}
     assert agreement(found, FIG2, "fig2") == {
@@ -255,9 +254,18 @@ def test_agreement_counts_the_seeds_whose_phases_hold_table_1() -> None:
     }  # fmt: skip
     del found["decay"]
     assert agreement(found, FIG2, "fig2") == {"decay": 1, "catapult": 0.5, "divergent": 1}
-    found["divergent"] = Boundary(1.0, 0.0, np.ones(1), 1, 0)
-    with pytest.raises(ValueError, match="look in a wider one"):
-        agreement(found, FIG2, "fig2")
+    found["divergent"] = border(45, np.inf)
+    assert agreement(found, FIG2, "fig2")["divergent"] == 0.5
+
+
+def test_borders_by_seed_say_where_a_seed_has_none(tiny: Probes) -> None:
+    all_in = tiny.by_seed("divergent", SEEDS, progress=False)
+    np.testing.assert_array_equal(all_in, tiny.border("divergent", SEEDS, progress=False).values)
+    tiny_K = all_in**2 / TINY.unit
+    middle = float(np.median(tiny_K))
+    for K, none in (((0.1, middle), np.inf), ((middle, 2000.0), 0)):
+        fresh = Probes(TINY, STEPS, tiny.folder / "fresh")
+        assert none in fresh.by_seed("divergent", SEEDS, K=K, progress=False)
 
 
 def test_the_classifier_is_the_book_s(tiny: Probes) -> None:

@@ -1,0 +1,102 @@
+"""The figures of borders: measured ones beside Table 1, and predicted against measured ones."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from matplotlib.axes import Axes
+
+from nin.figures import PHASE_COLORS
+from nin.phases import Phase
+
+ACTIVATION_COLORS = {
+    "relu": "#4477AA",
+    "gelu": "#228833",
+    "softplus": "#CCBB44",
+    "tanh": "#AA3377",
+    "sigmoid": "#EE6677",
+    "linear": "#66CCEE",
+}
+"""Paul Tol's bright scheme."""
+LOSS_MARKERS = {"mse": "o", "ce": "s"}
+
+
+def draw_borders(
+    ax: Axes, borders: Mapping[Phase, np.ndarray], table: Mapping[str, float], label: str
+) -> None:
+    """Draw each seed's phases as a bar, and the values of Table 1 as diamonds above.
+
+    Args:
+        ax: Where to draw.
+        borders: Value of K at which a phase begins, (seeds,), for some phases in their order; 0 or
+            infinite where it begins outside the range looked at.
+        table: Value of K by the phase that Table 1 gives it.
+        label: Of the axis.
+    """
+    shown = [v for v in table.values() if v > 0]
+    edges = np.concatenate([*borders.values(), shown])
+    edges = edges[np.isfinite(edges) & (edges > 0)]
+    left, right = edges.min() / 2, edges.max() * 2
+    first = list(Phase)[list(Phase).index(next(iter(borders))) - 1]
+    n = len(next(iter(borders.values())))
+    for seed in range(n):
+        starts = [left, *(float(values[seed]) for values in borders.values()), right]
+        for phase, a, b in zip([first, *borders], starts[:-1], starts[1:], strict=True):
+            ends = np.clip([a, b], left, right)
+            ax.barh(seed, ends[1] - ends[0], 0.8, ends[0], color=PHASE_COLORS[phase], lw=0)
+    for name, K in table.items():
+        ax.axvline(K, color="black", lw=0.7, ls=":")
+        color = PHASE_COLORS[Phase(name)]
+        ax.plot(K, n + 0.1, "D", ms=8, color=color, mec="black", clip_on=False)
+    for phase in [first, *borders]:
+        ax.plot([], [], "s", ms=9, color=PHASE_COLORS[phase], label=phase)
+    ax.plot([], [], "D", ms=8, color="white", mec="black", label="Table 1, in its phase's colour")
+    ax.set(xscale="log", xlim=(left, right), ylim=(-0.6, n + 0.8), xlabel=label, ylabel="seed")
+    ax.grid(False)
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """A predicted and a measured border of one configuration, in the same unit.
+
+    Attributes:
+        activation: Of the network.
+        loss: Of the network.
+        predicted: Geometric mean over seeds.
+        measured: Geometric mean over seeds.
+        err: Standard error of `measured`.
+    """
+
+    activation: str
+    loss: str
+    predicted: float
+    measured: float
+    err: float
+
+    @property
+    def ratio(self) -> float:
+        """Measured over predicted."""
+        return self.measured / self.predicted
+
+
+def draw_comparison(ax: Axes, points: Sequence[Comparison]) -> None:
+    """Draw measured against predicted borders, with the line on which they agree."""
+    for p in points:
+        ax.errorbar(
+            p.predicted,
+            p.measured,
+            p.err,
+            fmt=LOSS_MARKERS[p.loss],
+            ms=6,
+            color=ACTIVATION_COLORS[p.activation],
+            mec="black",
+            mew=0.5,
+        )
+    values = np.array([[p.predicted, p.measured] for p in points] or [[1.0, 10.0]])
+    ends = np.array([values.min() / 1.5, values.max() * 1.5])
+    ax.plot(ends, ends, color="black", lw=1, zorder=0)
+    ax.fill_between(ends, ends / 1.2, ends * 1.2, color="gray", alpha=0.2, lw=0, zorder=-1)
+    ax.set(xscale="log", yscale="log", xlim=ends, ylim=ends, aspect="equal")
+    ax.set(xlabel=r"predicted $\sigma_\epsilon$", ylabel=r"measured $\sigma_\epsilon$")
