@@ -81,22 +81,34 @@ def four_phases() -> Finding:
     "phases",
 )
 def random_walk() -> Finding:
-    """Compare the variance of one step, at a strength far below the threshold, with the kick's."""
-    n = 20_000
-    weights: dict[str, Any] = {"w1": 0.9, "u": 0.1, "w0": 0.2}
-    setting: dict[str, Any] = {"sigma_eps": 1e-3, "eta": plane.ETA, "batch_size": 50}
-    run = simulate(**{**weights, "w1": np.full(n, weights["w1"])}, **setting, steps=1)
-    values = {**weights, **setting, "M": 1, "sigma_x": 1}
-    formula = noise_map.diffusion()
-    expected = float(formula.subs({symbol: values[str(symbol)] for symbol in formula.free_symbols}))
-    ratio, err = float(run.u[-1].var(ddof=1)) / expected, float(np.sqrt(2.2 / n))
+    """Compare the variance after learning with the sum of all kicks, from four starts.
+
+    The same batches with and without noise tell whether the noise moves the data weights.
+    """
+    n = 4000
+    setting: dict[str, Any] = {"sigma_eps": 1e-3, "eta": 0.004, "batch_size": 100}
+    formula = noise_map.WALK_TO_COME.subs(noise_map.TRACES)
+    ratios, moved = [], []
+    for seed, (w1, w0) in enumerate([(0.9, 0.2), (0.4, 0.4), (0.3, 1.1), (-0.5, 0.8)]):
+        start: dict[str, Any] = {"w1": np.full(n, w1), "u": 0.0, "w0": w0, "seed": seed}
+        noisy, quiet = (
+            simulate(**start, **setting | {"sigma_eps": sigma}, steps=1500)
+            for sigma in (setting["sigma_eps"], 0.0)
+        )
+        values = {**setting, "w1": w1, "w0": w0, "M": 1}
+        stated = float(formula.subs({f: values[str(f)] for f in formula.free_symbols}))
+        ratios.append(float(noisy.u[-1].var(ddof=1)) / stated)
+        moved.append(abs(noisy.w1[-1] - quiet.w1[-1]).mean())
+    value, err = float(np.mean(ratios)), float(np.sqrt(2 / (n * len(ratios))))
+    alike = abs(value - 1) < max(0.01, SIGMAS * err) and max(moved) < 1e-3
     return Finding(
-        Verdict.REPRODUCED if abs(ratio - 1) < SIGMAS * err else Verdict.DIFFERS,
-        "It does, as long as the noise is drawn anew and the run is short: a pull adds up faster.",
-        ratio,
+        Verdict.REPRODUCED if alike else Verdict.DIFFERS,
+        "It does, and ends with a variance in closed form; the data weights do not notice. But the "
+        "noise must be drawn anew, and a pull adds up faster: in time every noise decays.",
+        value,
         err,
-        n,
-        "variance of a step over that of the gradient term",
+        n * len(ratios),
+        "variance after learning over the sum of the variances of all gradient terms",
     )
 
 
@@ -345,32 +357,34 @@ def other_outcomes() -> Finding:
     "phases",
 )
 def measured_border() -> Finding:
-    """Search the border of divergence by bisection and divide it by the derived one."""
-    start: dict[str, Any] = {
-        "w1": 1.3,
-        "u": 0.45,
-        "w0": -0.2,
-        "eta": 0.02,
-        "batch_size": 500,
-        "M": 1.7,
-    }
-    border = boundaries.find_boundary(
-        lambda sigma: simulate(**start, sigma_eps=sigma, steps=400, seed=7).diverged,
-        3,
-        40,
-        seeds=200,
+    """Search where 400 draws of weights diverge, in units of the derived border; with data too."""
+    n = 400
+    setting: dict[str, Any] = {**plane.draw_start("A", n, seed=11), "eta": plane.ETA}
+    setting |= {"batch_size": BATCH}
+    derived, printed = (
+        boundaries.thresholds(**setting, form=form).div for form in ("corrected", "printed")
     )
-    ratios = {
-        form: float(border.value / boundaries.thresholds(**start, form=form).div)
-        for form in ("corrected", "printed")
-    }
-    good = abs(ratios["corrected"] - 1) < 0.05
+
+    def border(sigma_x: float) -> np.ndarray:
+        def diverges(unit: np.ndarray) -> np.ndarray:
+            sigma_eps = unit * derived
+            run = simulate(**setting, sigma_eps=sigma_eps, sigma_x=sigma_x, steps=2000, seed=7)
+            return run.diverged
+
+        return boundaries.find_boundary(diverges, 0.001, 10, seeds=n).values
+
+    alone, with_data = border(0.0), border(1.0)
+    err = float(np.diff(np.quantile(alone, 0.5 + np.array([-0.5, 0.5]) / np.sqrt(n)))[0]) / 2
+    value, too_large = float(np.median(alone)), float(np.median(printed / (alone * derived)))
+    earlier = float((with_data < 0.95).mean())
+    good = abs(value - 1) < max(0.01, SIGMAS * err)
     return Finding(
-        Verdict.CORRECTED if good and abs(ratios["printed"] - 1) > 0.05 else Verdict.DIFFERS,
-        "The border of divergence lies at the derived value; the printed one is "
-        f"{1 / ratios['printed']:.1f} times too large at this start.",
-        ratios["corrected"],
-        border.err / border.value * ratios["corrected"],
-        len(border.values),
-        "measured over derived noise strength at divergence",
+        Verdict.CORRECTED if good and too_large > 1.05 else Verdict.DIFFERS,
+        "Of the noise alone they do, once corrected: the printed border of divergence is, in the "
+        f"median, {too_large:.1f} times too large. With data {earlier:.0%} of the draws diverge "
+        "more than 5% below it, as learning raises the curvature.",
+        value,
+        err,
+        n,
+        "measured over derived noise strength at divergence, noise alone, median",
     )
