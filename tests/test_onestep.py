@@ -2,6 +2,7 @@
 
 import math
 
+import numpy as np
 import pytest
 import torch
 
@@ -78,6 +79,30 @@ def test_quadrature_is_the_mean_of_many_draws():
     assert error.abs().max() < 5  # of 12 components; false alarm below 1e-5
 
 
+def test_quadrature_is_that_of_gauss_and_hermite_where_all_is_smooth():
+    local, w = probe("softplus")
+    at, weights = np.polynomial.hermite_e.hermegauss(60)
+    gauss = sum(
+        weight * onestep.niw_gradient(local, w, torch.tensor(1.5 * node).double())
+        for node, weight in zip(at, weights / weights.sum(), strict=True)
+    )
+    # what lies beyond the reach: 3e-12 of the noise, times its square
+    assert torch.allclose(onestep.mean_gradient(local, w, 1.5), gauss, rtol=1e-9, atol=1e-12)
+
+
+def test_strong_noise_saturates_bounded_units():
+    pull = {}
+    for activation in ("relu", "tanh"):
+        local, w = probe(activation, loss="mse")
+        weak, strong = (
+            float(onestep.mean_gradient(local, w, sigma, nodes=300).norm()) for sigma in (10, 40)
+        )
+        pull[activation] = strong / weak
+    # Without a bound the loss is quadratic in strong noise; with one, the pull stops growing.
+    assert pull["relu"] == pytest.approx(16, rel=0.1)  # the data are felt too
+    assert pull["tanh"] < 2
+
+
 @pytest.mark.parametrize("activation", ["tanh", "softplus"])
 def test_error_is_the_fourth_order(activation):
     local, w = probe(activation)
@@ -100,7 +125,7 @@ def test_kinks_complete_the_prediction_for_relu(loss, depth):
     x, y = torch.randn(3000, 10, generator=g).double(), torch.randint(3, (3000,), generator=g)
     w = torch.randn(30, generator=g).double() / math.sqrt(10)
     local = LocalLoss(model, "layers.0", x, y, Loss(loss).values)
-    measured = onestep.mean_gradient(local, w, 0.2, nodes=64)
+    measured = onestep.mean_gradient(local, w, 0.2, nodes=300)
     predicted = onestep.predicted_gradient(local, w, 0.2)
     without = onestep.missed_part(measured, predicted)
     completed = onestep.missed_part(measured, predicted + onestep.kinks(local, w, 0.2))
