@@ -7,10 +7,11 @@ import nbformat
 import pytest
 import sympy as sp
 
-from nin.theory import ENTRIES, EQUATIONS, Chain, Entry, Slip, errata
+from nin.theory import ENTRIES, EQUATIONS, Chain, Entry, Slip, errata, flow, linear, noise_map
 from nin.theory import symbols as s
 from nin.theory.printing import latex
 from nin.theory.statement import chain
+from nin.theory.wording import decay_time
 
 TESTS = Path(__file__).parent
 BOOK = TESTS.parent / "book"
@@ -41,6 +42,24 @@ def test_named_page_has_the_target(entry):
     page, _, target = entry.page.partition("#")
     cells = nbformat.read(BOOK / f"{page}.ipynb", 4).cells
     assert any(f"({target})=" in cell.source for cell in cells)
+
+
+def test_optimum_of_the_linear_model():
+    data, noise = s.sigma_x * (s.w1 * s.w0 - s.M), s.sigma_eps * s.w1 * s.u
+    # A sum of squares: 0 where both are, which for M != 0 means w1 w0 = M and u = 0.
+    assert sp.expand(noise_map.mean_loss() - (data**2 + noise**2) / 2) == 0
+
+
+def test_decay_times_are_those_of_the_first_steps():
+    # The first rate of fall per unit of flow time, from a mean step of SGD of vanishing eta.
+    step = linear.batch_step().subs(noise_map.MEANS)
+    clean = dict(zip(linear.WEIGHTS, step.subs(s.u, 0), strict=True))
+    for entry, before, after in (
+        (flow.EQ25, s.u, step[1]),
+        (flow.EQ24, noise_map.CLEAN_LOSS, noise_map.CLEAN_LOSS.subs(clean, simultaneous=True)),
+    ):
+        rate = -after.diff(s.eta).subs(s.eta, 0) / before
+        assert sp.simplify(rate * decay_time(entry.corrected) - 1) == 0
 
 
 def test_every_numbered_equation_has_a_test():

@@ -2,13 +2,30 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
+from dataclasses import replace
 
 from nin.theory import expansion, flow, linear, theorem, wording
-from nin.theory.statement import Chain, Entry, Slip
+from nin.theory.statement import Chain, Entry, Form, Slip
+
+PAGES = {
+    "3": "linear_model#eq-3",
+    "fn-4-gradient": "derivation#footnote-4",
+    "fn-4-hessian": "derivation#footnote-4",
+    "sigma-dec": "phases#sigma-dec",
+    "sigma-cat": "phases#sigma-cat",
+    "sigma-div": "phases#sigma-div",
+}
+"""Chapter and target of the proof, for entries that do not name them."""
+
+
+def _on_its_page(entry: Entry[Form]) -> Entry[Form]:
+    return replace(entry, page=PAGES.get(entry.key, entry.page))
+
 
 EQUATIONS: dict[str, Entry[Chain]] = {
-    entry.key: entry
+    entry.key: _on_its_page(entry)
     for entry in sorted(
         (
             *(expansion.EQ1, expansion.EQ2, expansion.EQ5),
@@ -25,14 +42,14 @@ EQUATIONS: dict[str, Entry[Chain]] = {
 ENTRIES: tuple[Entry[Chain] | Entry[str], ...] = (
     *EQUATIONS.values(),
     *(theorem.THEOREM, theorem.THEOREM_ODD, theorem.THEOREM_EVEN),
-    *linear.OTHERS,
+    *(_on_its_page(entry) for entry in linear.OTHERS),
     *wording.ENTRIES,
 )
 """Everything that the errata page lists."""
 
 
 _TALL = r"\rule[-1.4em]{0pt}{3.2em}"  # keeps fractions of neighbouring lines apart
-_LONG = 330  # characters of LaTeX that need still smaller type to fit the column
+_WIDE = 50  # letters and signs; a longer line needs still smaller type to fit the column
 
 
 def _form(form: Chain | str) -> str:
@@ -41,7 +58,8 @@ def _form(form: Chain | str) -> str:
         text = form
     else:
         body = form.short_latex()
-        size = r"\scriptsize" if len(body) > _LONG else r"\small"
+        letters = re.sub(r"\\[a-zA-Z]+|[{}^_\s]", "", body)
+        size = r"\scriptsize" if len(letters) > _WIDE else r"\small"
         text = f"${size} \\displaystyle {_TALL if 'frac' in body else ''} {body}$"
     return text.replace("|", r"\vert ")  # a bar would end the cell
 
@@ -82,7 +100,7 @@ def select(slip: Slip | None = None, *, matters: bool | None = None) -> tuple:
 
     Example:
         >>> sorted(entry.key for entry in select(matters=True))
-        ['2', '8', 'fn-1', 'fn-2', 'sigma-dec', 'sigma-div', 'thm-1']
+        ['2', '8', 'catapult-window', 'fn-1', 'fn-2', 'sigma-dec', 'sigma-div', 'thm-1']
     """
     return tuple(
         entry

@@ -50,7 +50,7 @@ EQ10 = _line(
     "The variance of one term.",
     chain(Var(TERM), _spread, s.Q**2 * s.sigma_n ** (2 * s.n) - _m_q * _m_eps),
     chain(Var(TERM), _spread, s.Q**2 * s.sigma_2n ** (2 * s.n) - _m_q**2 * _m_eps**2),
-    Slip.WRONG,
+    Slip.TYPO,
     why=r"The square of $\epsilon^n$ has the moment of order $2n$, and the subtracted mean is "
     "squared. The theorem itself uses the right form.",
 )

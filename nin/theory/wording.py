@@ -5,9 +5,13 @@ Those without a test were found by comparing two places of the paper.
 
 from __future__ import annotations
 
+from sympy import Expr
+
+from nin.theory import flow
+from nin.theory import symbols as s
 from nin.theory.printing import latex
 from nin.theory.rates import kink_mean
-from nin.theory.statement import Entry, Slip
+from nin.theory.statement import Chain, Entry, Slip
 
 
 def _words(key: str, place: str, printed: str, corrected: str, **rest: object) -> Entry[str]:
@@ -15,7 +19,28 @@ def _words(key: str, place: str, printed: str, corrected: str, **rest: object) -
     return Entry(key, place, "", printed, corrected, slip, **rest)  # type: ignore[arg-type]
 
 
+def _right(key: str, place: str, says: str, **rest: str) -> Entry[str]:
+    """Return an entry with nothing to correct."""
+    return Entry(key, place, says, "as printed", "as printed", Slip.NONE, **rest)
+
+
+def decay_time(form: Chain) -> Expr:
+    """Return the time of Sec. 4 in which a quantity falls by a factor e at its first rate.
+
+    Args:
+        form: Its flow equation, such as Eq. (24) or (25).
+
+    Returns:
+        The time in units of flow time, in the weights of t = 0.
+    """
+    falling = form.lhs.args[0]
+    at_start = {flow.f0(flow.t): s.w0, flow.f1(flow.t): s.w1}
+    return (-falling / form.rhs).subs(at_start)
+
+
 _KINK = latex(kink_mean())
+_TAU_NOISE, _TAU_LOSS = (latex(decay_time(e.corrected)) for e in (flow.EQ25, flow.EQ24))
+_CLAIM = "test_claims_linear.py::test_verdict"
 
 ENTRIES: tuple[Entry[str], ...] = (
     _words(
@@ -40,13 +65,74 @@ ENTRIES: tuple[Entry[str], ...] = (
         page="real_networks#relu-kinks",
         test="test_onestep.py::test_kinks_complete_the_prediction_for_relu",
     ),
-    Entry(
-        "fn-3",
-        "footnote 3",
-        "The linear model stands for a diagonal linear network.",
-        "as printed",
-        "as printed",
-        Slip.NONE,
+    _right("fn-3", "footnote 3", "The linear model stands for a diagonal linear network."),
+    _right(
+        "sec3-optimum",
+        "Sec. 3, loss and optimum",
+        r"The loss is half the mean squared error; its minimum is $w^{(1)} w^{(0)} = M$, "
+        r"$w_\mathrm{NI} = 0$.",
+        test="test_theory_errata.py::test_optimum_of_the_linear_model",
+    ),
+    _right(
+        "eq-3-terms",
+        "Sec. 3, below Eq. (3)",
+        r"The five terms $A$, $\tilde A$, $B$, $\tilde B$ and $C$.",
+        page="linear_model#eq-3",
+        test="test_theory_linear.py::test_eq_3_is_the_step_of_sgd_with_mean_second_moments",
+    ),
+    _right(
+        "sec3-decay",
+        "Sec. 3, decay phase",
+        r"The mean of $w_\mathrm{NI}$ falls exponentially, by the $\tilde B$ term.",
+        page="linear_model#fig-2-top",
+        test=_CLAIM,
+    ),
+    _right(
+        "fn-5",
+        "footnote 5",
+        r"A noise weight that has grown is brought back by the $\tilde B$ term.",
+        page="phases#outcome-census",
+        test="test_noise_map.py::test_the_map_diverges_above_four_only",
+    ),
+    _words(
+        "fn-6",
+        "footnote 6",
+        r"Cases such as a $w_\mathrm{NI}$ that decays without an effect on the other weights do "
+        "not matter.",
+        r"After a catapult either weight may be the one that survives: often it is "
+        r"$w_\mathrm{NI}$, and $w^{(1)}$ is pressed towards zero.",
+        slip=Slip.INCOMPLETE,
+        why="The dynamics of the noise alone is symmetric in its two weights.",
+        page="phases#outcome-census",
+        test=_CLAIM,
+    ),
+    _right(
+        "fn-7",
+        "footnote 7",
+        "With a bounded activation learning fails by saturation, and nothing diverges.",
+        page="real_networks#footnote-7",
+        test="test_onestep.py::test_strong_noise_saturates_bounded_units",
+    ),
+    _words(
+        "catapult-window",
+        "Sec. 3, catapult phase",
+        r"$2/\tilde B_0 < \sigma_\epsilon < 2/B_0$",
+        r"$2/\tilde B_0 < \sigma_\epsilon^2 < 4/(B_0 + \tilde B_0)$",
+        slip=Slip.WRONG,
+        why=r"The window between $\sigma_{\epsilon,\mathrm{cat}}$ and "
+        r"$\sigma_{\epsilon,\mathrm{div}}$ with both corrected: at most a factor 2 wide.",
+        matters=True,
+        page="phases#sigma-div",
+        test="test_theory_linear.py::test_catapult_window_is_never_wider_than_two",
+    ),
+    _words(
+        "tau",
+        "Sec. 4, below Eq. (4)",
+        r"$\tau_\mathrm{noise}$ and $\tau_\mathrm{loss}$ are defined, and their unit is not named.",
+        rf"$\tau_\mathrm{{noise}} = {_TAU_NOISE}$ and $\tau_\mathrm{{loss}} = {_TAU_LOSS}$, at the "
+        r"weights of $t = 0$, in flow time; divided by $\eta$ they are in steps.",
+        slip=Slip.INCOMPLETE,
+        test="test_theory_errata.py::test_decay_times_are_those_of_the_first_steps",
     ),
     _words(
         "appc-absolute",
@@ -89,6 +175,23 @@ ENTRIES: tuple[Entry[str], ...] = (
         "The purple line is the loss.",
     ),
     _words(
+        "fig2-relaxation",
+        "Fig. 2 and 3, captions",
+        "Larger noise means a longer relaxation.",
+        "The noise weight relaxes faster. The data weights relax later, and only where the noise "
+        r"presses on $w^{(1)}$.",
+        slip=Slip.INCOMPLETE,
+        page="linear_model#fig-2-top",
+        test=_CLAIM,
+    ),
+    _words(
+        "fig3-caption",
+        "Fig. 3, caption",
+        "Data weights are drawn black and red.",
+        "Red is the norm of the next layer, and nothing is black: the sentences are those of "
+        "Fig. 2 (top).",
+    ),
+    _words(
         "fig3-depth",
         "App. A, on Fig. 3",
         "a 3 layer MLP",
@@ -110,6 +213,8 @@ ENTRIES: tuple[Entry[str], ...] = (
         r"$w^{(1)}\sim\mathcal{N}(0,1)$ gives the catapult driven by the noise weight that the "
         "text describes.",
         slip=Slip.INCOMPLETE,
+        page="linear_model#fig-2-top",
+        test=_CLAIM,
     ),
     _words(
         "appb-normalisation",
@@ -123,5 +228,13 @@ ENTRIES: tuple[Entry[str], ...] = (
         "Data are divided by their variance.",
         "Divided by the standard deviation, we assume; `scaling` offers both.",
         slip=Slip.INCOMPLETE,
+    ),
+    _words(
+        "table1-mse",
+        "Table 1, MSE",
+        "The squared error over ten outputs is not normalised in words.",
+        "Their mean, we assume; `mse_norm` offers the sum and the halves too.",
+        slip=Slip.INCOMPLETE,
+        why="The curvature, and with it every threshold, is proportional to the factor.",
     ),
 )
