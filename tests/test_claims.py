@@ -12,6 +12,7 @@ from nin.claims import Finding, Verdict, claim, ledger
 PINNED = {
     "C1-LIN": Verdict.REPRODUCED,
     "C2-CE": Verdict.REPRODUCED,
+    "C6-LIN": Verdict.CORRECTED,
     "C9": Verdict.REPRODUCED,
     "C10": Verdict.REPRODUCED,
     "C11": Verdict.CORRECTED,
@@ -29,6 +30,9 @@ PINNED = {
     "C25": Verdict.DIFFERS,
     "C26": Verdict.DIFFERS,
     "C27": Verdict.CORRECTED,
+    "C28-LIN": Verdict.CORRECTED,
+    "C29": Verdict.REPRODUCED,
+    "C30": Verdict.REPRODUCED,
     "C32-CE": Verdict.REPRODUCED,
     "EQ2": Verdict.CORRECTED,
 }

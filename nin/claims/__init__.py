@@ -135,7 +135,12 @@ def claim(id: str, words: str, place: str, page: str) -> Callable[[Callable[[], 
 
 def ledger() -> list[Claim]:
     """Return every claim, in the order of their ids: C3, C14-CE, C20, EQ2."""
-    from nin.claims import derivation, fig3, linear  # noqa: F401, PLC0415  (each enters its claims)
+    from nin.claims import (  # noqa: PLC0415  (each enters its claims)
+        derivation,  # noqa: F401
+        fig3,  # noqa: F401
+        linear,  # noqa: F401
+        timescales,  # noqa: F401
+    )
 
     def order(c: Claim) -> tuple[str, int, str]:
         letters, digits, rest = re.match(r"(\D*)(\d*)(.*)", c.id).groups()  # type: ignore[union-attr]

@@ -34,7 +34,9 @@ _prefactors = "The value at t = 0 stands in front of the exponential; the paper'
 
 
 def _flow(number: str, says: str, printed: Chain, *rest: Any, **more: Any) -> Entry[Chain]:
-    return equation(number, "App. D", says, printed, *rest, **more)
+    return equation(
+        number, "App. D", says, printed, *rest, page=f"timescales#eq-{number}", **more
+    )
 
 
 EQ17 = _flow(
@@ -132,6 +134,7 @@ EQ4 = equation(
     chain(Matrix([f_loss(t), fu(t)]), Matrix([f_loss(0) * _loss_factor, fu(0) * _noise_factor])),
     Slip.INCOMPLETE,
     why=_prefactors,
+    page="timescales#eq-4",
     test=_TEST + "test_closed_forms_solve_the_flow",
 )
 
