@@ -214,7 +214,7 @@ def test_a_move_of_a_slider_is_drawn_at_once(browser: Browser, built_book: Path)
           return performance.now() - before;
         })""",
     )
-    assert min(spent) < 20  # milliseconds, for 4000 steps; the least, as other processes may wait
+    assert min(spent) < 50  # milliseconds for 4000 steps: 8 on an idle core, 25 on a shared one
 
 
 def test_without_scripts_the_page_says_what_is_missing(
