@@ -19,9 +19,10 @@ def _words(key: str, place: str, printed: str, corrected: str, **rest: object) -
     return Entry(key, place, "", printed, corrected, slip, **rest)  # type: ignore[arg-type]
 
 
-def _right(key: str, place: str, says: str, **rest: str) -> Entry[str]:
+def _right(key: str, place: str, says: str, page: str = "", test: str = "") -> Entry[str]:
     """Return an entry with nothing to correct."""
-    return Entry(key, place, says, "as printed", "as printed", Slip.NONE, **rest)
+    same = "as printed"
+    return Entry(key, place, says, same, same, Slip.NONE, page=page, test=test)
 
 
 def decay_time(form: Chain) -> Expr:
