@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from itertools import pairwise
 from pathlib import Path
 
@@ -226,11 +226,10 @@ def draw_phase_bar(
     ax.legend(ncols=4, loc="lower center", bbox_to_anchor=(0.5, 1.0))
 
 
-def _legend_below(fig: plt.Figure, axes: Sequence[Axes]) -> None:
+def _legend_below(fig: plt.Figure, axes: Iterable[Axes]) -> None:
     """Give a figure one legend of all that these axes show."""
-    entries = [ax.get_legend_handles_labels() for ax in axes]
-    handles, labels = (sum(parts, []) for parts in zip(*entries, strict=True))
-    fig.legend(handles, labels, loc="outside lower center", ncols=3)
+    handles = [handle for ax in axes for handle in ax.get_legend_handles_labels()[0]]
+    fig.legend(handles=handles, loc="outside lower center", ncols=3)
 
 
 def _padded(values: Sequence[float]) -> tuple[float, float]:

@@ -20,6 +20,7 @@ PINNED = {
     "C13": Verdict.CORRECTED,
     "C14-CE": Verdict.REPRODUCED,
     "C14-LIN": Verdict.REPRODUCED,
+    "C14-MSE": Verdict.CORRECTED,
     "C16": Verdict.CORRECTED,
     "C17-CE": Verdict.CORRECTED,
     "C17-LIN": Verdict.CORRECTED,

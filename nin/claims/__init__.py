@@ -7,7 +7,9 @@ that a computation can give.
 
 from __future__ import annotations
 
+import importlib
 import math
+import pkgutil
 import re
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -135,12 +137,8 @@ def claim(id: str, words: str, place: str, page: str) -> Callable[[Callable[[], 
 
 def ledger() -> list[Claim]:
     """Return every claim, in the order of their ids: C3, C14-CE, C20, EQ2."""
-    from nin.claims import (  # noqa: PLC0415  (each enters its claims)
-        derivation,  # noqa: F401
-        fig3,  # noqa: F401
-        linear,  # noqa: F401
-        timescales,  # noqa: F401
-    )
+    for module in pkgutil.iter_modules(__path__):  # each enters its claims
+        importlib.import_module(f"{__name__}.{module.name}")
 
     def order(c: Claim) -> tuple[str, int, str]:
         letters, digits, rest = re.match(r"(\D*)(\d*)(.*)", c.id).groups()  # type: ignore[union-attr]

@@ -1,4 +1,4 @@
-"""The claims of Fig. 3 and of Table 1's row for cross-entropy, tested on the committed runs."""
+"""The claims of Fig. 3 and of Fig. 2 (bottom), tested on the committed runs at Table 1's values."""
 
 from __future__ import annotations
 
@@ -7,31 +7,34 @@ from functools import lru_cache
 import numpy as np
 
 from nin.claims import Finding, Verdict, claim, mean
-from nin.experiments import FIG3, TABLE1
+from nin.experiments import TABLE1, experiment
 from nin.history import History
 from nin.phases import Phase, classify_phase
 from nin.records import RecordError, load, record_path
 
-SEEDS = (0, 1, 2)
-PAGE = "figures/fig3_phases_ce"
+SEEDS = {"fig2": (0, 1, 2, 3, 4), "fig3": (0, 1, 2)}
+PAGES = {"fig2": "figures/fig2_phases_mse", "fig3": "figures/fig3_phases_ce"}
 
 
 @lru_cache
-def fig3_histories(phase: str) -> list[History]:
-    """Return the runs of Fig. 3 at the strength of Table 1 that the paper gives a phase.
+def table1_histories(name: str, phase: str) -> list[History]:
+    """Return the runs of a figure at the strength of Table 1 that the paper gives a phase.
 
     Args:
+        name: ``"fig2"`` or ``"fig3"``.
         phase: ``"decoupled"``, ``"decay"``, ``"catapult"`` or ``"divergent"``.
 
     Raises:
         RecordError: If a run is not on record.
     """
-    experiments = [FIG3.at(TABLE1["fig3"][phase], seed=seed) for seed in SEEDS]
+    base = experiment(name)
+    experiments = [base.at(TABLE1[name][phase], seed=seed) for seed in SEEDS[name]]
     records = [load(e) for e in experiments]
     for e, record in zip(experiments, records, strict=True):
         if record is None:
+            page = PAGES[name].split("/")[1]
             raise RecordError(
-                f"{record_path(e)} is missing; `python -m nin figures fig3_phases_ce` trains it"
+                f"{record_path(e)} is missing; `python -m nin figures {page}` trains it"
             )
     return [record.history for record in records if record is not None]
 
@@ -41,11 +44,13 @@ def fig3_histories(phase: str) -> list[History]:
     "Trained with cross-entropy, the network shows the four phases at the four noise variances "
     "of Table 1.",
     "Fig. 3, Table 1",
-    PAGE,
+    PAGES["fig3"],
 )
 def phases_at_table_1() -> Finding:
     """Count the runs that fall into the phase the paper names."""
-    agree = [classify_phase(h).phase == phase for phase in Phase for h in fig3_histories(phase)]
+    agree = [
+        classify_phase(h).phase == phase for phase in Phase for h in table1_histories("fig3", phase)
+    ]
     return Finding(
         Verdict.REPRODUCED if all(agree) else Verdict.DIFFERS,
         "Every run is in the phase that Table 1 names."
@@ -61,14 +66,27 @@ def phases_at_table_1() -> Finding:
     "C14-CE",
     "In the divergent phase the weights and the loss of the network diverge and training fails.",
     "Sec. 3, Fig. 3",
-    PAGE,
+    PAGES["fig3"],
 )
-def divergence() -> Finding:
-    """Measure when the loss becomes infinite, and whether all norms grow until then.
+def divergence_ce() -> Finding:
+    """Measure when the loss becomes infinite, and whether all norms grow until then."""
+    return _divergence("fig3")
 
-    A run that keeps a finite loss counts with its length, a lower bound.
-    """
-    histories = fig3_histories("divergent")
+
+@claim(
+    "C14-MSE",
+    "With a squared error too, the weights and the loss of the network diverge and training fails.",
+    "Sec. 3, Fig. 2d",
+    PAGES["fig2"],
+)
+def divergence_mse() -> Finding:
+    """Measure when the loss becomes infinite, and whether all norms grow until then."""
+    return _divergence("fig2")
+
+
+def _divergence(name: str) -> Finding:
+    """Measure a divergence; a run without one counts with its length, a lower bound."""
+    histories = table1_histories(name, Phase.DIVERGENT)
     steps = [h.step[-1] if h.diverged_step is None else h.diverged_step for h in histories]
     growing = all(norm[-1] > 10 * norm[0] for h in histories for norm in h.norms.values())
     if any(h.diverged_step is None for h in histories):
@@ -77,13 +95,7 @@ def divergence() -> Finding:
         verdict, says = Verdict.REPRODUCED, "All weights grow more than tenfold, then overflow."
     else:
         verdict, says = Verdict.CORRECTED, "The loss overflows, but not all weights grow before."
-    return Finding(
-        verdict,
-        says,
-        *mean([step / h.steps_per_epoch for step, h in zip(steps, histories, strict=True)]),
-        len(histories),
-        "epochs until the loss is infinite",
-    )
+    return Finding(verdict, says, *mean(steps), len(steps), "steps until the loss is infinite")
 
 
 @claim(
@@ -91,7 +103,7 @@ def divergence() -> Finding:
     "The larger the noise, the longer the data weights take to approach their optimum and the "
     "NIWs to decay.",
     "Caption of Fig. 3",
-    PAGE,
+    PAGES["fig3"],
 )
 def relaxation() -> Finding:
     """Compare times to a given clean loss, and to half the initial |w_ni|, across strengths.
@@ -101,7 +113,7 @@ def relaxation() -> Finding:
     """
     ratios, slower, niw_faster = [], [], []
     for weak, middle, strong in zip(
-        *(fig3_histories(p) for p in ("decoupled", "decay", "catapult")), strict=True
+        *(table1_histories("fig3", p) for p in ("decoupled", "decay", "catapult")), strict=True
     ):
         tenth = weak.eval_step[-1] / 10
         level = float(np.interp(tenth, weak.eval_step, weak.train_loss))
@@ -130,12 +142,14 @@ def relaxation() -> Finding:
     "C18-CE",
     "At the start of the catapult phase nothing is learned until the NIWs have decayed.",
     "Caption of Fig. 3",
-    PAGE,
+    PAGES["fig3"],
 )
 def catapult_plateau() -> Finding:
     """Measure the clean training accuracy when |w_ni| falls below its start for good."""
     reached, undisturbed = [], []
-    for strong, weak in zip(fig3_histories("catapult"), fig3_histories("decoupled"), strict=True):
+    for strong, weak in zip(
+        table1_histories("fig3", "catapult"), table1_histories("fig3", "decoupled"), strict=True
+    ):
         last = strong.step[np.flatnonzero(strong.w_ni >= strong.w_ni[0])[-1]]
         reached.append(float(np.interp(last, strong.eval_step, strong.train_accuracy)))
         undisturbed.append(float(np.interp(last, weak.eval_step, weak.train_accuracy)))
@@ -163,11 +177,13 @@ def catapult_plateau() -> Finding:
     "C2-CE",
     "In the decay and the catapult phase the NIWs end small.",
     "Sec. 1, Fig. 3",
-    PAGE,
+    PAGES["fig3"],
 )
 def niws_end_small() -> Finding:
     """Compare the final |w_ni| with the initial one, and with a run that the noise leaves alone."""
-    ends = {p: [h.w_ni[-1] / h.w_ni[0] for h in fig3_histories(p)] for p in list(Phase)[:3]}
+    ends = {
+        p: [h.w_ni[-1] / h.w_ni[0] for h in table1_histories("fig3", p)] for p in list(Phase)[:3]
+    }
     disturbed = ends[Phase.DECAY] + ends[Phase.CATAPULT]
     small = max(disturbed) < 0.25
     left = np.mean(ends[Phase.DECOUPLED])
@@ -187,14 +203,15 @@ def niws_end_small() -> Finding:
     "C32-CE",
     "The hyper-parameters are such that the network generalises well without a NIN.",
     "App. B",
-    PAGE,
+    PAGES["fig3"],
 )
 def generalisation() -> Finding:
     """Measure the gap of the accuracies at the end of the runs whose noise is not felt."""
-    histories = fig3_histories("decoupled")
+    histories = table1_histories("fig3", "decoupled")
     gap, err = mean([h.train_accuracy[-1] - h.val_accuracy[-1] for h in histories])
     test, learned = (
-        np.mean([h.val_accuracy[-1] for h in fig3_histories(p)]) for p in ("decoupled", "catapult")
+        np.mean([h.val_accuracy[-1] for h in table1_histories("fig3", p)])
+        for p in ("decoupled", "catapult")
     )
     return Finding(
         Verdict.REPRODUCED if gap < 0.05 else Verdict.DIFFERS,
