@@ -168,7 +168,8 @@ def decoupling_course(
         batch_size: Samples per batch.
         M: Slope to learn.
     """
-    start = {"w1": w1, "u": u, "w0": w0, "eta": eta, "batch_size": batch_size, "M": M}
+    start: dict[str, Any] = {"w1": w1, "u": u, "w0": w0, "eta": eta}
+    start |= {"batch_size": batch_size, "M": M}
     course = simulate(**start, sigma_eps=0.0, steps=steps, noise="none", record=range(steps))
     unit = {s.sigma_eps: 1, s.sigma_x: 1}
     formulas = [f.subs(unit) for f in (noise_map.drift_and_walk()[0], noise_map.diffusion())]
