@@ -7,6 +7,8 @@ from dataclasses import dataclass
 
 import numpy as np
 from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
 
 from nin.figures import PHASE_COLORS
 from nin.phases import Phase
@@ -100,3 +102,11 @@ def draw_comparison(ax: Axes, points: Sequence[Comparison]) -> None:
     ax.fill_between(ends, ends / 1.2, ends * 1.2, color="gray", alpha=0.2, lw=0, zorder=-1)
     ax.set(xscale="log", yscale="log", xlim=ends, ylim=ends, aspect="equal")
     ax.set(xlabel=r"predicted $\sigma_\epsilon$", ylabel=r"measured $\sigma_\epsilon$")
+
+
+def add_legend(fig: Figure, activations: Sequence[str], losses: Sequence[str]) -> None:
+    """Explain colours and markers of `draw_comparison` below a figure."""
+    entries = [
+        Line2D([], [], marker="o", ls="", color=ACTIVATION_COLORS[a], label=a) for a in activations
+    ] + [Line2D([], [], marker=LOSS_MARKERS[x], ls="", color="gray", label=x) for x in losses]
+    fig.legend(handles=entries, loc="outside lower center", ncols=len(entries))

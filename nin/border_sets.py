@@ -14,8 +14,8 @@ from nin.experiments import FIG2, FIG3, TABLE1, Experiment
 TABLE1_SEEDS = tuple(range(10))
 TABLE1_STEPS = {"fig2": 42, "fig3": 84}
 """Two epochs for cross-entropy, one for the squared error, whose catapults are over sooner."""
-TABLE1_K = {"fig2": (5.0, 200.0), "fig3": (0.02, 10.0)}
-"""Where the borders of Table 1's runs are looked for."""
+TABLE1_K = {"mse": (5.0, 200.0), "ce": (0.2, 3.0)}
+"""Where the borders of Table 1's runs are looked for, at the paper's width."""
 
 CHOICES: dict[str, dict[str, Any]] = {
     "as in the experiments": {},
@@ -35,7 +35,46 @@ MSE_ONLY = ("half of the mean", "half of the sum", "sum")
 
 FACTORIAL_BASE = dataclasses.replace(FIG2, width=512, batch_size=128)
 """Half of the paper's width and an eighth of its batch, so that two cores suffice."""
-FACTORIAL_STEPS = 84
+FACTORIAL_STEPS, FACTORIAL_SEEDS = 84, (0, 1, 2)
+FACTORIAL_LEVELS: dict[str, list[Any]] = {
+    "width": [128, 512, 1024],
+    "eta": [0.003, 0.01, 0.03],
+    "batch_size": [32, 128],
+    "depth": [1, 2, 3],
+    "activation": ["relu", "tanh", "gelu", "softplus"],
+    "loss": ["mse", "ce"],
+}
+FINE, COARSE = 0.025, 0.03
+"""Tolerances in sigma_eps, of Table 1's borders and of the others; brackets end narrower."""
+
+
+def middle(sigma_eps: np.ndarray) -> tuple[float, float]:
+    """Return the geometric mean of a border over seeds, and its relative standard error.
+
+    Args:
+        sigma_eps: The border of each seed, 0 or infinite where it has none, (seeds,).
+
+    Returns:
+        Mean and error; NaN if half of the seeds or more have no such border.
+    """
+    found = np.log(sigma_eps[np.isfinite(sigma_eps) & (sigma_eps > 0)])
+    if 2 * len(found) <= len(sigma_eps):
+        return float("nan"), float("nan")
+    error = found.std(ddof=1) / np.sqrt(len(found)) if len(found) > 1 else 0.0
+    return float(np.exp(found.mean())), float(error)
+
+
+def table1_range(e: Experiment) -> tuple[float, float]:
+    """Return where to look for the borders of Table 1's runs at any width: `TABLE1_K`, scaled.
+
+    For the squared error a narrow network's borders lie at smaller K, about as its width.
+
+    Args:
+        e: The experiment.
+    """
+    scale = e.width / FIG2.width if e.loss == "mse" else 1.0
+    low, high = TABLE1_K[e.loss]
+    return low * scale, high * scale
 
 
 def choices(name: str) -> dict[str, Experiment]:

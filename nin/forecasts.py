@@ -14,15 +14,15 @@ import numpy as np
 from tqdm.auto import tqdm
 
 from nin.experiments import RECORD_FORMAT, Experiment
-from nin.network_boundaries import BOUNDARIES, K_RANGE, training_data
+from nin.network_boundaries import BOUNDARIES, K_RANGE, one_thread, training_data
 from nin.noise_only import noise_only_borders
 from nin.prediction import SAMPLES, Curve, curve, decay_time, halves
-from nin.records import provenance, read_arrays, write_arrays
+from nin.records import RecordError, provenance, read_arrays, write_arrays
 from nin.training import hide_bar
 
 METHODS = ("halves", "curvature", "noise only")
 """A formula, the curvature at the initial weights, and the dynamics without data."""
-_GRID = 11  # noise strengths of a curve: factors of 2 or so in the variance
+_GRID = 9  # noise strengths of a curve: factors of 3 in the variance
 
 
 @dataclass(frozen=True)
@@ -71,10 +71,13 @@ class Forecast:
         names = [f.name for f in dataclasses.fields(found[0])]
         return {name: np.array([getattr(p, name) for p in found]) for name in names}
 
-    @property
-    def decay(self) -> np.ndarray:
-        """The noise at which half of |w_ni| is left after `steps`, in sigma_eps, (seeds,)."""
-        return np.sqrt(self.theta / (self.base.eta * self.steps))
+    def decay(self, steps: int) -> np.ndarray:
+        """Return the noise at which half of |w_ni| is left after some steps: sigma_eps, (seeds,).
+
+        Args:
+            steps: SGD steps.
+        """
+        return np.sqrt(self.theta / (self.base.eta * steps))
 
 
 def forecast(
@@ -83,6 +86,7 @@ def forecast(
     steps: int,
     folder: Path = BOUNDARIES,
     *,
+    may_compute: bool = True,
     recompute: bool = False,
     progress: bool | None = None,
 ) -> Forecast:
@@ -93,18 +97,23 @@ def forecast(
         seeds: Seeds of the initial weights.
         steps: Length of the runs to predict.
         folder: Where the record lies.
+        may_compute: Whether to compute what is not on record; else that is an error.
         recompute: Whether to compute even what is on record.
         progress: Whether to show a bar; default: on a terminal or in a notebook, not in CI.
 
     Raises:
-        RecordError: If the record is damaged or cannot be written.
+        RecordError: If the record is damaged, cannot be written, or is not there and may not be
+            made.
     """
     base = dataclasses.replace(base, sigma_eps=0.0, seed=0, epochs=1, evaluations=1)
     what = [dataclasses.asdict(base), list(seeds), steps, SAMPLES, _GRID]
     key = hashlib.sha256(json.dumps([RECORD_FORMAT, *what]).encode()).hexdigest()[:16]
     path = folder / f"forecast-{base.loss}-{base.activation}-depth{base.depth}-{key}.npz"
+    if not (path.exists() or may_compute):
+        raise RecordError(f"{path} is missing; `python -m nin figures network_boundaries` makes it")
     if recompute or not path.exists():
-        write_arrays(path, _compute(base, seeds, steps, progress))
+        with one_thread():
+            write_arrays(path, _compute(base, seeds, steps, progress))
     return read_arrays(path, _forecast)
 
 

@@ -12,7 +12,8 @@ import dataclasses
 import hashlib
 import json
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import lru_cache
 from pathlib import Path
@@ -28,7 +29,7 @@ from nin.data import load as load_data
 from nin.experiments import RECORD_FORMAT, Experiment
 from nin.history import History
 from nin.phases import Phase, PhaseFinding, classify_phase
-from nin.records import RESULTS, provenance, read_arrays, write_arrays
+from nin.records import RESULTS, RecordError, provenance, read_arrays, write_arrays
 from nin.training import hide_bar, train
 
 BOUNDARIES = RESULTS / "boundaries"
@@ -73,6 +74,7 @@ class Probes:
         base: The experiment; its noise strength, seed, epochs and evaluations are of no account.
         steps: SGD steps of each probe.
         folder: Where the record lies.
+        may_train: Whether to train what is not on record; else that is an error.
         found: What was seen, by seed and sigma_eps.
         made: How the last of them were made; ``"seconds"`` is the training time of all.
     """
@@ -80,6 +82,7 @@ class Probes:
     base: Experiment
     steps: int
     folder: Path = BOUNDARIES
+    may_train: bool = True
     found: dict[tuple[int, float], PhaseFinding] = field(default_factory=dict, repr=False)
     made: dict[str, str | int | float] = field(default_factory=dict, repr=False)
 
@@ -119,11 +122,16 @@ class Probes:
             recompute: Whether to train even what is on record.
 
         Raises:
-            RecordError: If the record cannot be written.
+            RecordError: If the record cannot be written, or lacks what may not be trained.
         """
         # Six digits, so that the last bit of a processor's exp() asks for no new training.
         asked = [(int(k), float(f"{s:.6g}")) for k, s in zip(seeds, sigma_eps, strict=True)]
         todo = [a for a in dict.fromkeys(asked) if recompute or a not in self.found]
+        if todo and not self.may_train:
+            raise RecordError(
+                f"{self.path} lacks seed {todo[0][0]} at sigma_eps = {todo[0][1]:g}; "
+                "`python -m nin figures network_boundaries` trains what is missing"
+            )
         for i in range(0, len(todo), TOGETHER):
             part = todo[i : i + TOGETHER]
             before, start = float(self.made.get("seconds", 0)), time.perf_counter()
@@ -256,9 +264,7 @@ def first_steps(base: Experiment, steps: int, runs: Sequence[tuple[int, float]])
     if epochs == 0:
         n = steps * base.batch_size
         data = dataclasses.replace(data, train_x=data.train_x[:n], train_y=data.train_y[:n])
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)  # with more, the summation order, and so the bits, depend on the cores
-    try:
+    with one_thread():
         return train(
             [dataclasses.replace(base, seed=k, sigma_eps=s).network() for k, s in runs],
             data,
@@ -271,6 +277,15 @@ def first_steps(base: Experiment, steps: int, runs: Sequence[tuple[int, float]])
             evaluations=0,
             progress=False,
         )
+
+
+@contextmanager
+def one_thread() -> Iterator[None]:
+    """Let PyTorch use one thread: with more, the order of sums, and so the bits, may differ."""
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        yield
     finally:
         torch.set_num_threads(threads)
 

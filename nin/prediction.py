@@ -35,6 +35,7 @@ GROWTH, LAMBDA_DIV = float(noise_map.GROWTH), float(noise_map.LAMBDA_DIV)
 SAMPLES = 500
 """Images behind a `Curve`: its largest eigenvalue lies in the span of few outputs, and settles."""
 _EIGENVALUE = 1e-2  # relative accuracy; sigma_eps goes as its root, so twice as good
+_VECTORS = 10  # of the Lanczos basis: a loose tolerance needs no more
 
 
 @dataclass(frozen=True)
@@ -172,7 +173,8 @@ def top_curvature(model: MLP, loss: Loss, x: Tensor, y: Tensor, of: str = "") ->
 
     start = torch.randn(z.numel(), generator=generator(0, "lanczos"), dtype=torch.float64).numpy()
     operator = LinearOperator((z.numel(),) * 2, apply, dtype=np.float64)
-    return float(eigsh(operator, 1, v0=start, tol=_EIGENVALUE, return_eigenvectors=False)[0])
+    top = eigsh(operator, 1, v0=start, ncv=_VECTORS, tol=_EIGENVALUE, return_eigenvectors=False)
+    return float(top[0])
 
 
 def decay_time(e: Experiment, data: Dataset, n: int = SAMPLES) -> float:
