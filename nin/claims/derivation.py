@@ -79,7 +79,7 @@ def kinks_of_relu() -> Finding:
     off, off_with_kinks = [], []
     for seed in range(6):
         local, w = _probe("relu", 1024, "mse", seed, samples=128)
-        measured = w @ onestep.mean_gradient(local, w, 1.0, nodes=32)
+        measured = w @ onestep.mean_gradient(local, w, 1.0, nodes=100)
         curvature = w @ onestep.predicted_gradient(local, w, 1.0)
         off.append(float(measured / curvature) - 1)
         off_with_kinks.append(float(measured / (curvature + w @ onestep.kinks(local, w, 1.0))) - 1)
