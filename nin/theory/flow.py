@@ -34,9 +34,7 @@ _prefactors = "The value at t = 0 stands in front of the exponential; the paper'
 
 
 def _flow(number: str, says: str, printed: Chain, *rest: Any, **more: Any) -> Entry[Chain]:
-    return equation(
-        number, "App. D", says, printed, *rest, page=f"timescales#eq-{number}", **more
-    )
+    return equation(number, "App. D", says, printed, *rest, page=f"timescales#eq-{number}", **more)
 
 
 EQ17 = _flow(

@@ -195,6 +195,7 @@ GRADIENT_FLOW = Entry(
     "The squared gradient is *twice* the trace times the loss; Eq. (24) has the two.",
     Slip.INCOMPLETE,
     why="Special to the linear model, where the identity is exact.",
+    page="timescales#eq-24",
     test=_TEST + "test_squared_gradient_is_twice_trace_times_loss",
 )
 

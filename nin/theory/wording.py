@@ -133,6 +133,7 @@ ENTRIES: tuple[Entry[str], ...] = (
         rf"$\tau_\mathrm{{noise}} = {_TAU_NOISE}$ and $\tau_\mathrm{{loss}} = {_TAU_LOSS}$, at the "
         r"weights of $t = 0$, in flow time; divided by $\eta$ they are in steps.",
         slip=Slip.INCOMPLETE,
+        page="timescales#tau-ratio",
         test="test_theory_errata.py::test_decay_times_are_those_of_the_first_steps",
     ),
     _words(
