@@ -189,16 +189,18 @@ def test_papermill_itself_fails_on_a_parameter_that_the_page_does_not_know(
 ) -> None:
     done = papermill_command(page, tmp_path / "out.ipynb", "-p", "sigma", "60")
     assert done.returncode != 0
-    assert "ValueError: unknown parameter sigma; there are: K, " in done.stderr
+    assert "ValueError: unknown parameter sigma; there are: " in done.stderr
 
 
 @pytest.mark.parametrize("page", HEAVY, ids=lambda p: p.stem)
 def test_heavy_page_runs_small(page: Path, tmp_path: Path) -> None:
     before = page.read_bytes()
-    small = yaml.safe_load((ROOT / "params" / "smoke.yml").read_text(encoding="utf8"))
+    own = ROOT / "params" / f"smoke_{page.stem}.yml"
+    file = own if own.exists() else ROOT / "params" / "smoke.yml"
+    small = yaml.safe_load(file.read_text(encoding="utf8"))
     here = {"results": str(tmp_path / "results"), "workers": 1}
     known = page_parameters(page)
-    assert set(here) <= set(known)
+    assert "results" in known
     given = {name: value for name, value in (small | here).items() if name in known}
     output = tmp_path / "out.ipynb"
     run_page(page, given, output)

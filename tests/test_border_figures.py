@@ -1,0 +1,57 @@
+"""The figures of borders: what is drawn is what was given."""
+
+from __future__ import annotations
+
+import matplotlib.pyplot as plt
+import numpy as np
+import pytest
+
+from nin.border_figures import Comparison, add_legend, draw_borders, draw_comparison
+from nin.figures import PHASE_COLORS
+from nin.phases import Phase
+
+
+@pytest.fixture
+def ax():
+    fig, ax = plt.subplots()
+    yield ax
+    plt.close(fig)
+
+
+def widths(ax, phase: Phase) -> list[tuple[float, float]]:
+    color = plt.matplotlib.colors.to_rgba(PHASE_COLORS[phase])
+    found = [p for p in ax.patches if p.get_facecolor() == color and p.get_width() > 0]
+    return [(p.get_x(), p.get_x() + p.get_width()) for p in found]
+
+
+def test_each_seed_s_bar_changes_colour_at_its_borders(ax) -> None:
+    borders = {
+        Phase.CATAPULT: np.array([10.0, 20.0]),
+        Phase.DIVERGENT: np.array([15.0, 20.0]),
+    }
+    draw_borders(ax, borders, {"decay": 5.0, "catapult": 12.0}, "K")
+    left, right = ax.get_xlim()
+    assert widths(ax, Phase.DECAY) == [(left, 10.0), (left, 20.0)]
+    assert widths(ax, Phase.CATAPULT) == [(10.0, 15.0)]  # the second seed has no such window
+    assert [b for _, b in widths(ax, Phase.DIVERGENT)] == pytest.approx([right, right])
+
+
+def test_a_seed_without_a_border_keeps_its_colour_to_the_end(ax) -> None:
+    draw_borders(ax, {Phase.DIVERGENT: np.array([10.0, np.inf])}, {"divergent": 50.0}, "K")
+    assert len(widths(ax, Phase.DIVERGENT)) == 1
+    assert widths(ax, Phase.CATAPULT)[1][1] == pytest.approx(ax.get_xlim()[1])
+
+
+def test_points_stand_at_predicted_and_measured(ax) -> None:
+    point = Comparison("relu", "ce", 10.0, 12.0, 0.5)
+    draw_comparison(ax, [point])
+    assert [tuple(line.get_xydata()[0]) for line in ax.lines][:1] == [(10.0, 12.0)]
+    assert point.ratio == pytest.approx(1.2)
+    low, high = ax.get_xlim()
+    assert low < 10 and high > 12 and ax.get_ylim() == (low, high)
+
+
+def test_the_legend_names_each_activation_and_loss(ax) -> None:
+    add_legend(ax.figure, ["relu", "tanh"], ["mse", "ce"])
+    [legend] = ax.figure.legends
+    assert [t.get_text() for t in legend.get_texts()] == ["relu", "tanh", "mse", "ce"]
