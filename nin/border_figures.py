@@ -7,8 +7,10 @@ from dataclasses import dataclass
 
 import numpy as np
 from matplotlib.axes import Axes
+from matplotlib.axis import Axis
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
+from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
 
 from nin.figures import PHASE_COLORS
 from nin.phases import Phase
@@ -28,7 +30,7 @@ LOSS_MARKERS = {"mse": "o", "ce": "s"}
 def draw_borders(
     ax: Axes, borders: Mapping[Phase, np.ndarray], table: Mapping[str, float], label: str
 ) -> None:
-    """Draw each seed's phases as a bar, and the values of Table 1 as diamonds above.
+    """Draw each seed's phases as a bar, and the values of Table 1 near them as diamonds above.
 
     Args:
         ax: Where to draw.
@@ -37,10 +39,11 @@ def draw_borders(
         table: Value of K by the phase that Table 1 gives it.
         label: Of the axis.
     """
-    shown = [v for v in table.values() if v > 0]
-    edges = np.concatenate([*borders.values(), shown])
+    edges = np.concatenate([*borders.values()])
     edges = edges[np.isfinite(edges) & (edges > 0)]
-    left, right = edges.min() / 2, edges.max() * 2
+    if not len(edges):
+        edges = np.array([max(table.values())])
+    left, right = edges.min() / 5, edges.max() * 3
     first = list(Phase)[list(Phase).index(next(iter(borders))) - 1]
     n = len(next(iter(borders.values())))
     for seed in range(n):
@@ -49,6 +52,8 @@ def draw_borders(
             ends = np.clip([a, b], left, right)
             ax.barh(seed, ends[1] - ends[0], 0.8, ends[0], color=PHASE_COLORS[phase], lw=0)
     for name, K in table.items():
+        if not left < K < right:
+            continue
         ax.axvline(K, color="black", lw=0.7, ls=":")
         color = PHASE_COLORS[Phase(name)]
         ax.plot(K, n + 0.1, "D", ms=8, color=color, mec="black", clip_on=False)
@@ -56,6 +61,7 @@ def draw_borders(
         ax.plot([], [], "s", ms=9, color=PHASE_COLORS[phase], label=phase)
     ax.plot([], [], "D", ms=8, color="white", mec="black", label="Table 1, in its phase's colour")
     ax.set(xscale="log", xlim=(left, right), ylim=(-0.6, n + 0.8), xlabel=label, ylabel="seed")
+    _plain_ticks(ax.xaxis)
     ax.grid(False)
 
 
@@ -101,7 +107,16 @@ def draw_comparison(ax: Axes, points: Sequence[Comparison]) -> None:
     ax.plot(ends, ends, color="black", lw=1, zorder=0)
     ax.fill_between(ends, ends / 1.2, ends * 1.2, color="gray", alpha=0.2, lw=0, zorder=-1)
     ax.set(xscale="log", yscale="log", xlim=ends, ylim=ends, aspect="equal")
+    for axis in (ax.xaxis, ax.yaxis):
+        _plain_ticks(axis)
     ax.set(xlabel=r"predicted $\sigma_\epsilon$", ylabel=r"measured $\sigma_\epsilon$")
+
+
+def _plain_ticks(axis: Axis) -> None:
+    """Label 1, 2 and 5 of each decade in plain numbers: a narrow range has too few powers of 10."""
+    axis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+    axis.set_major_formatter(FuncFormatter(lambda v, _: f"{v:g}"))
+    axis.set_minor_formatter(NullFormatter())
 
 
 def add_legend(fig: Figure, activations: Sequence[str], losses: Sequence[str]) -> None:

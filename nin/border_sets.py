@@ -39,7 +39,7 @@ FACTORIAL_LEVELS: dict[str, list[Any]] = {
     "width": [128, 512, 1024],
     "eta": [0.003, 0.01, 0.03],
     "batch_size": [32, 128],
-    "depth": [1],
+    "depth": [1, 2, 3],
     "activation": ["relu", "tanh", "gelu", "softplus"],
     "loss": ["mse", "ce"],
 }
