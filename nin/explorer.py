@@ -35,8 +35,8 @@ def arrow_function(arguments: Sequence[Symbol], values: Sequence[Expr]) -> str:
         values: What it returns, in terms of them.
 
     >>> a, b = sympy.symbols("a b")
-    >>> arrow_function([a, b], [a**2 - b])
-    '(a, b) => { return [a*a - b]; }'
+    >>> arrow_function([a, b], [a**2, 3 * b])
+    '(a, b) => { return [a*a, 3*b]; }'
     """
     as_products = create_expand_pow_optimization(4)  # a square costs less than Math.pow
     shared, results = sympy.cse(list(values))

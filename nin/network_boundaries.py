@@ -81,7 +81,7 @@ class Probes:
 
     base: Experiment
     steps: int
-    folder: Path = BOUNDARIES
+    folder: Path = field(default_factory=lambda: BOUNDARIES)
     may_train: bool = True
     found: dict[tuple[int, float], PhaseFinding] = field(default_factory=dict, repr=False)
     made: dict[str, str | int | float] = field(default_factory=dict, repr=False)

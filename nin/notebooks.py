@@ -26,6 +26,7 @@ PAGES = PROJECT / "book" / "figures"
 _PLAIN = (bool, int, float, str, list, dict, types.NoneType)  # what papermill can pass
 _IPYTHON = {"In", "Out"}  # data that IPython keeps in the notebook's namespace
 _INJECTED = "injected-parameters"  # papermill's tag
+_WIDGET = "application/vnd.jupyter.widget-view+json"
 
 
 def read_parameters(namespace: Mapping[str, Any]) -> SimpleNamespace:
@@ -152,6 +153,9 @@ def _tidy(notebook: nbformat.NotebookNode, page: Path, given: Mapping[str, Any])
     for cell in notebook.cells:
         for key in ("papermill", "execution"):
             cell.metadata.pop(key, None)
+        if cell.cell_type == "code":  # a progress bar would load scripts from the network
+            cell.outputs = [o for o in cell.outputs if _WIDGET not in o.get("data", {})]
+    notebook.metadata.pop("widgets", None)
     run = notebook.metadata.get("papermill", {})
     kept = ("duration", "end_time", "parameters", "version")
     notebook.metadata["papermill"] = {

@@ -159,6 +159,14 @@ def test_a_page_run_in_place_is_current_until_something_changes(page: Path) -> N
     assert not is_current(page, {"epochs": 5})
 
 
+def test_a_progress_bar_leaves_no_widget_that_a_browser_would_fetch(tmp_path: Path) -> None:
+    bar = "from tqdm.notebook import tqdm\nfor _ in tqdm(range(2)):\n    pass\nprint('done')"
+    page = write_page(tmp_path / "page.ipynb", bar)
+    run_page(page, {}, page)
+    assert printed(page) == "done\n"
+    assert "widget" not in page.read_text(encoding="utf8").replace("tqdm.notebook", "")
+
+
 def test_a_failing_page_leaves_the_old_one_untouched(tmp_path: Path) -> None:
     page = write_page(tmp_path / "page.ipynb", "1 / 0")
     before = page.read_bytes()

@@ -110,6 +110,11 @@ def test_every_internal_link_resolves(built_book: Path) -> None:
     assert not broken
 
 
+def test_no_page_names_a_folder_of_the_machine_that_built_it(built_book: Path) -> None:
+    project = str(Path(__file__).resolve().parents[1])
+    assert not [page.path.name for page in read_pages(built_book) if project in "".join(page.prose)]
+
+
 def test_no_tex_stands_outside_the_equations(built_book: Path) -> None:
     tex = re.compile(r"\\[\[(]|\$\$|\\(?:frac|sigma|eta|langle|epsilon)\b")
     found = [
