@@ -148,7 +148,7 @@ class _Lockstep:
         """Draw the order of the samples and the noise of an epoch, (runs, n_train) each."""
         n, device = len(self.train_x), self.train_x.device
         self.order = torch.stack([_order(self.seeds[r], epoch, n) for r in self.active]).to(device)
-        noise = [_noise(self.nodes[r], self.seeds[r], epoch, n) for r in self.active]
+        noise = [epoch_noise(self.nodes[r], self.seeds[r], epoch, n) for r in self.active]
         self.noise = torch.stack(noise).to(device)
 
     def step(self, step: int, batch: slice, record: bool) -> None:
@@ -238,8 +238,15 @@ def _order(seed: int, epoch: int, n: int) -> Tensor:
     return torch.randperm(n, generator=generator(seed, "batches", epoch))
 
 
-def _noise(node: NoiseInjection | None, seed: int, epoch: int, n: int) -> Tensor:
-    """Return eps of every training sample in an epoch, (n,) float32."""
+def epoch_noise(node: NoiseInjection | None, seed: int, epoch: int, n: int) -> Tensor:
+    """Return eps of every training sample in an epoch of `train`, (n,) float32.
+
+    Args:
+        node: The network's node; without one, zeros.
+        seed: Of the run.
+        epoch: From 0; a fixed node has the same in all.
+        n: Size of the training set.
+    """
     if node is None:
         return torch.zeros(n)
     return node.draw(n, generator(seed, "eps", 0 if node.fixed else epoch))
