@@ -210,6 +210,8 @@ def _check_ranges(e: Experiment) -> None:
 
 FIG1 = Experiment(eta=0.05, batch_size=128, depth=3)
 """Fig. 1, center and right. The noise variance and the epochs are not stated."""
+FIG1_CENTER = FIG1.at(0.01, epochs=100)
+"""Fig. 1, center: a strength within the decay phase, and epochs enough to fit all images."""
 FIG2 = Experiment(loss="mse", epochs=100)
 """Fig. 2, bottom. Its catapults are over in ten steps: fewer epochs than Fig. 3 show the rest."""
 FIG3 = Experiment(loss="ce")

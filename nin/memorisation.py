@@ -17,10 +17,11 @@ from torch import nn
 from nin.data import Dataset
 from nin.data import load as load_data
 from nin.experiments import FIG1, RECORD_FORMAT, Experiment
+from nin.history import CLEAN_QUANTITIES
 from nin.losses import accuracy
 from nin.network_boundaries import one_thread
 from nin.nodes import find_node
-from nin.records import RESULTS, provenance, read_arrays, write_arrays
+from nin.records import RESULTS, RecordError, provenance, read_arrays, write_arrays
 from nin.seeds import generator
 from nin.timescales import courses
 from nin.training import epoch_noise, train
@@ -29,7 +30,6 @@ MEMORISATION = RESULTS / "memorisation"
 BASE = dataclasses.replace(FIG1, epochs=150, evaluations=8)
 """Fig. 1's network; on a tenth of its images 150 epochs bring the training loss to zero."""
 IMAGES = 4000
-_CLEAN = ("train_loss", "train_accuracy", "val_loss", "val_accuracy")
 _END = ("off", "own", "fresh")
 
 
@@ -42,8 +42,7 @@ class Memory:
         w_ni: Norm of the NIWs, (runs, n).
         loss: Noisy training loss of the batch, (runs, n).
         eval_step: SGD steps of the clean quantities, (m,).
-        clean: ``train_loss``, ``train_accuracy``, ``val_loss`` and ``val_accuracy``, noise off,
-            (runs, m) each.
+        clean: By the names of `nin.history.CLEAN_QUANTITIES`, (runs, m) each.
         end_loss: Training loss at the end, (runs,) each: with the noise ``"off"``; with the
             ``"own"`` eps of each image, those of the last epoch; with ``"fresh"`` ones.
         end_accuracy: Training accuracy likewise.
@@ -96,6 +95,7 @@ def memory(
     images: int = IMAGES,
     *,
     recompute: bool = False,
+    may_train: bool = True,
     folder: Path = MEMORISATION,
 ) -> Memory:
     """Train with some labels wrong, or read from the record what came of it.
@@ -106,11 +106,12 @@ def memory(
         label_noise: Share of training labels drawn anew, the same for all seeds.
         images: Training images.
         recompute: Whether to train even if there is a record.
+        may_train: Whether to train what is not on record; else that is an error.
         folder: Where the record lies.
 
     Raises:
         ValueError: If a number is out of range.
-        RecordError: If the record is damaged or cannot be written.
+        RecordError: If the record is damaged, missing or cannot be written.
     """
     base = dataclasses.replace(base, seed=0)
     asked = {
@@ -123,6 +124,8 @@ def memory(
     kind = "fixed" if base.fixed else "redrawn"
     path = Path(folder) / f"{base.loss}-K{base.K:.4g}-{kind}-labels{label_noise:g}-{key}.npz"
     if recompute or not path.exists():
+        if not may_train:
+            raise RecordError(f"{path} is missing; `python -m nin figures memorisation` trains it")
         write_arrays(path, _train(base, seeds, label_noise, images, asked))
     return read_arrays(path, _parse)
 
@@ -148,7 +151,7 @@ def _train(
         )
         ends = np.array([_end(n, base, int(k), data) for n, k in zip(networks, seeds, strict=True)])
     made["seconds"] = round(time.perf_counter() - start, 1)
-    found = {name: courses(histories, name) for name in ("w_ni", "loss", *_CLEAN)}
+    found = {name: courses(histories, name) for name in ("w_ni", "loss", *CLEAN_QUANTITIES)}
     return {
         "step": found["w_ni"][0],
         "eval_step": found["train_loss"][0],
@@ -187,7 +190,7 @@ def _parse(arrays: dict[str, np.ndarray]) -> Memory:
         w_ni=arrays["w_ni"],
         loss=arrays["loss"],
         eval_step=arrays["eval_step"],
-        clean={name: arrays[name] for name in _CLEAN},
+        clean={name: arrays[name] for name in CLEAN_QUANTITIES},
         end_loss=by_noise(arrays["end_loss"]),
         end_accuracy=by_noise(arrays["end_accuracy"]),
         made=json.loads(str(arrays["meta"]))["made"],
