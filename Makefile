@@ -26,7 +26,7 @@ book: figures  ## build the book into _build/html (no warning allowed)
 	@echo "The book is ready: open _build/html/index.html"
 
 test: data  ## run every test: package, doctests, chapters, heavy pages run small, built book
-	$(BIN)/python -m pytest --numprocesses 2 --dist loadgroup
+	$(BIN)/python -m pytest --numprocesses 2 --dist loadfile
 
 lint: $(STAMP)  ## check style, format and types
 	$(BIN)/ruff check

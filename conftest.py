@@ -20,10 +20,3 @@ def pytest_collectstart(collector: pytest.Collector) -> None:
     """Compare a chapter's results, not its progress bars (they go to stderr)."""
     if collector.path.suffix == ".ipynb" and hasattr(collector, "skip_compare"):
         collector.skip_compare += ("stderr",)
-
-
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Keep each file's tests in one process, and all that need the built book: it is built once."""
-    for item in items:
-        book = "built_book" in getattr(item, "fixturenames", ())
-        item.add_marker(pytest.mark.xdist_group("book" if book else item.nodeid.split("::")[0]))

@@ -1,4 +1,4 @@
-"""Whether a fixed NIN is memorised: wrong labels, the record, and what the trained network knows."""
+"""Whether a fixed NIN is memorised: wrong labels, the record, what a trained network knows."""
 
 from __future__ import annotations
 
