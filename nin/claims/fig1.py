@@ -66,24 +66,29 @@ def remembered(label_noise: float, fixed: bool) -> Memory:
 )
 def perfect_accuracy() -> Finding:
     """Find the first evaluation, noise off, that gets every training image right."""
-    histories = [h for fixed in (False, True) for h in center(fixed)]
+    histories, fixed = center(False), center(True)
     first = [h.eval_epoch[h.train_accuracy == 1] for h in histories]
     if not all(len(epochs) for epochs in first):
-        best, err = mean([h.train_accuracy.max() for h in histories])
         return Finding(
             Verdict.DIFFERS,
             "Not every run gets all training images right.",
-            best,
-            err,
+            *mean([h.train_accuracy.max() for h in histories]),
             len(histories),
-            "best training accuracy",
+            "best training accuracy, noise off",
+        )
+    last = [h.accuracy[h.epoch > 0.8 * h.epoch[-1]] for h in fixed]
+    says = "All 42,000 training images are right in the end, with the NIN drawn anew each epoch."
+    if all((a == 1).all() for a in last) and all(h.train_accuracy[-1] < 1 for h in fixed):
+        without = np.mean([h.train_accuracy[-1] for h in fixed])
+        says += (
+            f" With a fixed one they are so with its own noise, and {without:.2%} of them without."
         )
     return Finding(
         Verdict.REPRODUCED,
-        "Every run ends with all 42,000 training images right, however the NIN is drawn.",
+        says,
         *mean([epochs[0] for epochs in first]),
-        len(histories),
-        "epochs to a training accuracy of 100%",
+        len(first),
+        "epochs to a training accuracy of 100%, noise off",
     )
 
 
@@ -124,27 +129,22 @@ def exponential_decays() -> Finding:
     DECAY,
 )
 def fixed_and_redrawn() -> Finding:
-    """Compare paired runs: time for |w_ni| to fall to 1/e, and where it ends."""
-    anew, fixed = (courses(center(kind), "w_ni") for kind in (False, True))
-    pace = time_to(*fixed).each / time_to(*anew).each
-    ends = fixed[1][:, -1] / anew[1][:, -1]
-    alike, err = mean(pace)
-    floor, floor_err = mean(ends)
-    same_pace = abs(alike - 1) < max(0.1, SIGMAS * err)
-    same_end = abs(floor - 1) < max(0.1, SIGMAS * floor_err)
-    if same_pace and same_end:
-        verdict, says = Verdict.REPRODUCED, "They decay at one pace and end alike."
-    elif same_pace:
-        verdict = Verdict.CORRECTED
-        says = (
-            f"They decay at one pace, but the fixed one ends at {floor:.2g} ± {floor_err:.1g} "
-            "times the other's |w_ni|."
-        )
+    """Compare |w_ni| of paired runs at its lowest and at the end."""
+    anew, fixed = (courses(center(kind), "w_ni")[1] for kind in (False, True))
+    ends = fixed[:, -1] / anew[:, -1]
+    lowest = fixed.min(1) / fixed[:, 0]
+    grows = fixed[:, -1] > 1.1 * fixed.min(1)
+    value, err = mean(ends)
+    if abs(value - 1) < max(0.1, SIGMAS * err):
+        verdict, says = Verdict.REPRODUCED, "They decay alike and end alike."
     else:
-        verdict, says = Verdict.DIFFERS, "They decay at different paces."
-    return Finding(
-        verdict, says, alike, err, len(pace), "time of |w_ni| to 1/e, fixed over re-randomised"
-    )
+        verdict = Verdict.DIFFERS
+        says = (
+            "They are the same in the first epoch and part after it: the NIWs of the fixed one "
+            f"fall to {lowest.mean():.2f} of their start"
+            + (", then grow again." if grows.all() else " and stay there.")
+        )
+    return Finding(verdict, says, value, err, len(ends), "final |w_ni|, fixed over re-randomised")
 
 
 @claim(
