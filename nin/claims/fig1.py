@@ -14,7 +14,7 @@ from nin.memorisation import BASE, MEMORISATION, Memory, memory
 from nin.records import RecordError, load, record_path
 from nin.timescales import Outcome, courses, fit_decay, time_to
 
-SEEDS = (0, 1, 2)
+CENTER_SEEDS, SEEDS = (0, 1), (0, 1, 2)
 LABEL_NOISE = (0.0, 0.2, 0.5)
 DECAY, MEMORY = "figures/fig1_decay", "figures/memorisation"
 SIGMAS = 4
@@ -32,7 +32,7 @@ def center(fixed: bool) -> list[History]:
         RecordError: If a run is not on record.
     """
     found = []
-    for seed in SEEDS:
+    for seed in CENTER_SEEDS:
         e = replace(FIG1_CENTER, seed=seed, fixed=fixed)
         record = load(e)
         if record is None:
