@@ -23,6 +23,7 @@ CHOICES: dict[str, dict[str, Any]] = {
     "half of the sum": {"mse_norm": "half_sum"},
     "sum": {"mse_norm": "sum"},
     "inputs over their variance": {"scaling": "variance"},
+    "each pixel by its own std": {"scaling": "pixel"},
     "NIWs of unit variance": {"niw_fan_in": "node"},
     "no biases": {"bias": False},
     "truncated normal weights": {"init": "truncated"},
@@ -31,6 +32,15 @@ CHOICES: dict[str, dict[str, Any]] = {
     "fixed noise": {"fixed": True},
 }
 """What the paper leaves open, as changes of an `Experiment`."""
+
+COMBINATIONS: dict[str, dict[str, Any]] = {
+    "variance, two values": {"scaling": "variance", "noise": "rademacher"},
+    "variance, truncated": {"scaling": "variance", "init": "truncated"},
+    "variance, trunc., two v.": {"scaling": "variance", "init": "truncated", "noise": "rademacher"},
+    "own std, two values": {"scaling": "pixel", "noise": "rademacher"},
+    "own std, truncated": {"scaling": "pixel", "init": "truncated"},
+}
+"""Choices together: one that opens the catapult window or not, and what may lift its upper end."""
 
 FACTORIAL_BASE = dataclasses.replace(FIG2, width=512, batch_size=128)
 """Half of the paper's width and an eighth of its batch, so that two cores suffice."""
@@ -43,6 +53,10 @@ FACTORIAL_LEVELS: dict[str, list[Any]] = {
     "activation": ["relu", "tanh", "gelu", "softplus"],
     "loss": ["mse", "ce"],
 }
+BOUNDED_SIGMA_EPS = (3.0, 10.0, 30.0, 60.0, 100.0, 200.0, 300.0, 1000.0, 3000.0)
+"""Where bounded activations are compared with ReLU: its borders, and far to either side."""
+BOUNDED_EPOCHS, BOUNDED_LONG = (1, 5), 3
+"""Lengths of those runs; the longer ones at the strongest few strengths only."""
 FINE, COARSE = 0.025, 0.03
 """Tolerances in sigma_eps, of Table 1's borders and of the others; brackets end narrower."""
 
