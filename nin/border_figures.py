@@ -14,6 +14,7 @@ from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
 
 from nin.figures import PHASE_COLORS
 from nin.phases import Phase
+from nin.saturation import Outcomes
 
 ACTIVATION_COLORS = {
     "relu": "#4477AA",
@@ -110,6 +111,33 @@ def draw_comparison(ax: Axes, points: Sequence[Comparison]) -> None:
     for axis in (ax.xaxis, ax.yaxis):
         _plain_ticks(axis)
     ax.set(xlabel=r"predicted $\sigma_\epsilon$", ylabel=r"measured $\sigma_\epsilon$")
+
+
+def draw_outcomes(
+    axes: Sequence[Axes], short: Mapping[str, Outcomes], long: Mapping[str, Outcomes]
+) -> None:
+    """Draw how runs end against the noise: saturated neurons, accuracy, growth of w_ni.
+
+    Args:
+        axes: Three, in this order.
+        short: Runs by activation: filled markers, lines through the medians over seeds.
+        long: Longer runs by activation: their accuracy, hollow markers.
+    """
+    for activation, runs in short.items():
+        color = ACTIVATION_COLORS[activation]
+        for ax, values in zip(axes, (runs.saturated, runs.accuracy, runs.growth), strict=True):
+            if np.isfinite(values).all():  # nothing saturates without bounds
+                ax.plot(runs.sigma_eps, np.median(values, 1), color=color, label=activation)
+                ax.plot(runs.sigma_eps, values, "o", ms=4, color=color)
+        if activation in long:
+            late = long[activation]
+            axes[1].plot(late.sigma_eps, late.accuracy, "o", ms=5, mfc="none", color=color)
+    axes[0].set(ylim=(-0.05, 1.05), ylabel="share of saturated neurons")
+    axes[1].set(ylim=(-0.05, 1.05), ylabel="accuracy, noise off")
+    axes[2].set(yscale="log", ylim=(0.1, 10), ylabel=r"$|w_{\rm NI}|$, end over start")
+    _plain_ticks(axes[2].yaxis)
+    for ax in axes:
+        ax.set(xscale="log", xlabel=r"$\sigma_\epsilon$")
 
 
 def _plain_ticks(axis: Axis) -> None:

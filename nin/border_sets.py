@@ -53,6 +53,8 @@ FACTORIAL_LEVELS: dict[str, list[Any]] = {
     "activation": ["relu", "tanh", "gelu", "softplus"],
     "loss": ["mse", "ce"],
 }
+DECAY_STEPS, DECAY_K = (84, 210), (0.001, 100.0)
+"""Run lengths for the border of decoupled and decay, and where to look for it in Table 1's unit."""
 BOUNDED_SIGMA_EPS = (3.0, 10.0, 30.0, 60.0, 100.0, 200.0, 300.0, 1000.0, 3000.0)
 """Where bounded activations are compared with ReLU: its borders, and far to either side."""
 BOUNDED_EPOCHS, BOUNDED_LONG = (1, 5), 3

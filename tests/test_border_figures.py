@@ -6,9 +6,16 @@ import matplotlib.pyplot as plt
 import numpy as np
 import pytest
 
-from nin.border_figures import Comparison, add_legend, draw_borders, draw_comparison
+from nin.border_figures import (
+    Comparison,
+    add_legend,
+    draw_borders,
+    draw_comparison,
+    draw_outcomes,
+)
 from nin.figures import PHASE_COLORS
 from nin.phases import Phase
+from nin.saturation import Outcomes
 
 
 @pytest.fixture
@@ -55,3 +62,20 @@ def test_the_legend_names_each_activation_and_loss(ax) -> None:
     add_legend(ax.figure, ["relu", "tanh"], ["mse", "ce"])
     [legend] = ax.figure.legends
     assert [t.get_text() for t in legend.get_texts()] == ["relu", "tanh", "mse", "ce"]
+
+
+def test_outcomes_show_every_seed_and_saturation_where_there_is_any() -> None:
+    def runs(saturated: float) -> Outcomes:
+        values = np.array([[0.5, 0.7], [0.1, 0.3]])
+        strengths, no = np.array([1.0, 10.0]), np.zeros((2, 2), bool)
+        return Outcomes(strengths, values, 2 * values, np.full((2, 2), saturated), no, {})
+
+    fig, axes = plt.subplots(1, 3)
+    short = {"relu": runs(np.nan), "tanh": runs(0.4)}
+    draw_outcomes(axes, short, {"tanh": runs(0.4)})
+    curves = [[ln for ln in ax.lines if ln.get_label() in short] for ax in axes]
+    assert [len(c) for c in curves] == [1, 2, 2]  # ReLU has no bound to saturate at
+    assert curves[1][0].get_ydata().tolist() == [0.6, 0.2]  # medians over two seeds
+    hollow = [ln for ln in axes[1].lines if ln.get_markerfacecolor() == "none"]
+    assert [ln.get_ydata().tolist() for ln in hollow] == [[0.5, 0.1], [0.7, 0.3]]
+    plt.close(fig)
