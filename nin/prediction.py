@@ -19,7 +19,7 @@ import numpy as np
 import torch
 from scipy.optimize import brentq
 from scipy.sparse.linalg import LinearOperator, eigsh
-from torch import Tensor
+from torch import Tensor, nn
 from torch.func import functional_call, jacrev, vjp, vmap
 
 from nin.curvature import LocalLoss
@@ -145,7 +145,9 @@ def curve(e: Experiment, sigma_eps: Sequence[float], data: Dataset, n: int = SAM
     return Curve(np.array(sigma_eps, float), lam, lam_w_ni)
 
 
-def top_curvature(model: MLP, loss: Loss, x: Tensor, y: Tensor, of: str = "") -> float:
+def top_curvature(
+    model: nn.Module, loss: Loss, x: Tensor, y: Tensor, of: str = "", at: Tensor | None = None
+) -> float:
     """Return the largest eigenvalue of the Gauss-Newton matrix of the batch loss.
 
     Args:
@@ -154,6 +156,7 @@ def top_curvature(model: MLP, loss: Loss, x: Tensor, y: Tensor, of: str = "") ->
         x: Inputs, (batch, d_in).
         y: Labels, (batch,).
         of: End of the names of the weights to vary; default all.
+        at: Outputs at which the Hessian of the loss is taken, (batch, d); default the network's.
     """
     weights = {k: p.detach() for k, p in model.named_parameters()}
     varied = {k: p for k, p in weights.items() if k.endswith(of)}
@@ -163,7 +166,7 @@ def top_curvature(model: MLP, loss: Loss, x: Tensor, y: Tensor, of: str = "") ->
 
     z, pull = vjp(outputs, varied)[:2]
     push = vjp(lambda r: pull(r)[0], torch.zeros_like(z))[1]  # the transpose of the transpose
-    root = _root(output_hessian(loss, z.detach(), y)).float()
+    root = _root(output_hessian(loss, z.detach() if at is None else at, y)).float()
 
     def apply(r: np.ndarray) -> np.ndarray:
         """Apply R J J^T R to outputs: the same eigenvalues as J^T R R J, in fewer dimensions."""

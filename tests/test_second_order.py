@@ -1,0 +1,56 @@
+"""The network cut off after the first order in the noise, and the curvature of its loss."""
+
+from __future__ import annotations
+
+import dataclasses
+
+import pytest
+import torch
+
+from nin.experiments import FIG2, FIG3
+from nin.network_boundaries import training_data
+from nin.nodes import find_node
+from nin.prediction import curve
+from nin.second_order import LinearInNoise, second_order_curvature
+
+TINY = dataclasses.replace(FIG2, width=32)
+
+
+@pytest.mark.parametrize(("activation", "depth"), [("gelu", 1), ("softplus", 3), ("tanh", 2)])
+def test_the_change_is_the_derivative_by_the_noise(activation: str, depth: int) -> None:
+    model = dataclasses.replace(TINY, activation=activation, depth=depth).network().double()
+    g = torch.Generator().manual_seed(0)
+    x, eps = (torch.randn(*shape, generator=g, dtype=torch.float64) for shape in ((6, 784), (6,)))
+    clean, change = LinearInNoise(model, eps).orders(x)
+    found = find_node(model)
+    assert found is not None
+    h = 1e-5  # central differences: errors of h^2 and of 1e-16 / h
+
+    def outputs(factor: float) -> torch.Tensor:
+        assert found is not None
+        found[1].eps = factor * eps
+        return model.train()(x)
+
+    torch.testing.assert_close(clean, outputs(0), rtol=1e-12, atol=1e-12)
+    torch.testing.assert_close(change, (outputs(h) - outputs(-h)) / (2 * h), rtol=1e-7, atol=1e-8)
+
+
+def test_a_linear_network_is_cut_off_nowhere() -> None:
+    e = dataclasses.replace(TINY, activation="linear", depth=2)
+    data = training_data(e.scaling, e.split_seed)
+    sigma_eps = e.at(20.0).sigma_eps
+    whole = curve(e, [sigma_eps], data, n=100).lam[0]
+    # each eigenvalue is good to one percent
+    assert second_order_curvature(e, sigma_eps, data, n=100) == pytest.approx(whole, rel=0.02)
+
+
+def test_it_grows_as_the_square_of_the_noise() -> None:
+    data = training_data("std", 0)
+    weak, strong = (second_order_curvature(FIG3, s, data, n=50) for s in (1000.0, 3000.0))
+    assert strong / weak == pytest.approx(9, rel=0.02)  # cross-entropy: no saturation of its own
+
+
+def test_a_node_elsewhere_is_an_error() -> None:
+    e = dataclasses.replace(TINY, layer="layers.1")
+    with pytest.raises(ValueError, match=r"needs a node at layers\.0"):
+        LinearInNoise(e.network(), torch.zeros(3))
