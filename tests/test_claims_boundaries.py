@@ -6,23 +6,26 @@ import dataclasses
 
 import numpy as np
 import pytest
+import yaml
 
 from nin import border_sets as sets
-from nin.claims import boundaries as claims
+from nin.claims.network import SWEEP_EPOCHS, SWEEP_SEEDS, SWEEPS
+from nin.claims.table1 import PAGES as PAGES_OF_FIGURES
+from nin.claims.table1 import RECOVERS
 from nin.experiments import FIG2
 from nin.forecasts import forecast
 from nin.network_boundaries import Probes
-from nin.notebooks import PAGES
+from nin.notebooks import PAGES, check_parameters, page_parameters
 from nin.records import RecordError
 
 UNSEEN = dataclasses.replace(FIG2, width=9)
 
 
-def page_defaults() -> dict[str, object]:
-    """Run the page's parameters cell, which holds nothing but literals."""
+def page_defaults(name: str = "network_boundaries") -> dict[str, object]:
+    """Run a page's parameters cell, which holds nothing but literals."""
     import nbformat  # noqa: PLC0415
 
-    notebook = nbformat.read(PAGES / "network_boundaries.ipynb", as_version=4)
+    notebook = nbformat.read(PAGES / f"{name}.ipynb", as_version=4)
     [cell] = [c for c in notebook.cells if "parameters" in c.metadata.get("tags", [])]
     found: dict[str, object] = {}
     exec(cell.source, {"__builtins__": __builtins__}, found)
@@ -39,9 +42,22 @@ def test_the_page_shows_by_default_what_the_claims_read() -> None:
     named |= {"activation": "activations", "loss": "losses"}
     assert {field: p[name] for field, name in named.items()} == sets.FACTORIAL_LEVELS
     assert p["factorial_steps"] == sets.FACTORIAL_STEPS
+    assert tuple(p["decay_steps"]) == sets.DECAY_STEPS
+    assert tuple(p["bounded_sigma_eps"]) == sets.BOUNDED_SIGMA_EPS
+    assert tuple(p["bounded_epochs"]) == sets.BOUNDED_EPOCHS
+    assert p["bounded_long"] == sets.BOUNDED_LONG
     assert tuple(p["factorial_seeds"]) == sets.FACTORIAL_SEEDS
     for field in ("width", "eta", "batch_size"):
         assert p[f"factorial_{field}"] == getattr(sets.FACTORIAL_BASE, field)
+
+
+@pytest.mark.parametrize("name", ["fig2", "fig3"])
+def test_the_sweeps_of_the_figures_are_those_the_claims_read(name: str) -> None:
+    p = page_defaults(PAGES_OF_FIGURES[name].split("/")[1])
+    assert tuple(p["sweep_K"]) == SWEEPS[name]
+    assert tuple(p.get("sweep_seeds", p["seeds"])) == SWEEP_SEEDS
+    assert p["sweep_epochs"] == SWEEP_EPOCHS
+    assert name == "fig3" or RECOVERS in p["K"]
 
 
 def test_what_is_not_on_record_is_an_error_and_not_a_training() -> None:
@@ -51,11 +67,20 @@ def test_what_is_not_on_record_is_an_error_and_not_a_training() -> None:
         forecast(UNSEEN, [0], 42, may_compute=False)
 
 
-def test_neurons_saturate_as_the_noise_grows() -> None:
-    e = dataclasses.replace(sets.FACTORIAL_BASE, activation="tanh", width=64)
-    shares = [claims.saturated_share(e.at(K)) for K in (0.01, 10.0, 2000.0)]
-    assert shares == sorted(shares)
-    assert shares[0] < 0.1 and shares[-1] > 0.6
+def test_the_full_factorial_s_parameters_are_accepted() -> None:
+    page = PAGES / "network_boundaries.ipynb"
+    file = PAGES.parents[1] / "params" / "boundaries_full.yml"
+    given = yaml.safe_load(file.read_text(encoding="utf8"))
+    p = page_defaults() | check_parameters(given, page_parameters(page))
+    named = {"width": "widths", "eta": "etas", "batch_size": "batch_sizes", "depth": "depths"}
+    named |= {"activation": "activations", "loss": "losses"}
+    grid = sets.factorial(sets.FACTORIAL_BASE, {f: p[n] for f, n in named.items()}, p["full"])
+    assert len(grid) == np.prod([len(p[n]) for n in named.values()])
+    assert {e.width for e in grid} >= {2048} and {e.batch_size for e in grid} >= {1000}
+    for e in grid:
+        Probes(e, p["factorial_steps"], may_train=False)
+    for steps in p["lengths"]:
+        Probes(sets.FACTORIAL_BASE, steps, may_train=False)
 
 
 def test_the_middle_is_a_geometric_mean_over_seeds_that_have_a_border() -> None:
