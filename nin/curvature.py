@@ -96,10 +96,20 @@ class LocalLoss:
         Args:
             w: One direction, (features,), or one for each sample, (batch, features).
         """
-        at = self._origin()
+        return self.gradient_and_product(w)[1]
+
+    def gradient_and_product(self, w: Tensor, shift: Tensor | None = None) -> tuple[Tensor, Tensor]:
+        """Return g and H w of each sample, (batch, features) each, for the price of the product.
+
+        Args:
+            w: One direction, (features,), or one for each sample, (batch, features).
+            shift: Where to take them; default at the network's own pre-activations.
+        """
+        at = self._origin() if shift is None else shift
         # Each H is symmetric and no sample sees another, so the transposed product is H w.
         with torch.no_grad():
-            return vjp(self._gradient, at)[1](w.to(at).expand_as(at))[0]
+            g, pull = vjp(self._gradient, at)[:2]
+            return g, pull(w.to(at).expand_as(at))[0]
 
     def directional_gradient(self, w: Tensor, order: int) -> Tensor:
         """Return ``(w . grad)^order grad L`` of each sample, (batch, features).

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+from collections.abc import Container, Sequence
 from dataclasses import dataclass, field
 from typing import Protocol
 
@@ -38,6 +38,7 @@ def train(
     precision: str = "float32",
     evaluations: int = 10,
     progress: bool | None = None,
+    observer: Observer | None = None,
 ) -> list[History]:
     """Train R networks of one architecture side by side by vanilla SGD, Eq. (7).
 
@@ -63,6 +64,8 @@ def train(
         evaluations: Clean evaluations per decade of steps. Each takes the whole data set, so ten
             of them cost a fifth of a run of 150 epochs, and most of a run of one; 0 for none.
         progress: Whether to show a bar; default: on a terminal or in a notebook, not in CI.
+        observer: Sees the networks before each of the steps that it names; the run is the same
+            with and without it.
 
     Returns:
         A history per network.
@@ -86,13 +89,36 @@ def train(
                 runs.draw(epoch)
             if step in evaluate_at:
                 runs.evaluate(step)
-            runs.step(step, slice(k * batch_size, (k + 1) * batch_size), step in record_at)
+            batch = slice(k * batch_size, (k + 1) * batch_size)
+            if observer is not None and step in observer.steps:
+                runs.show(step, batch, observer)
+            runs.step(step, batch, step in record_at)
             bar.update()
             if not runs.active:
                 break
     if runs.active and evaluations:
         runs.evaluate(total)
     return runs.finish(steps_per_epoch)
+
+
+class Observer(Protocol):
+    """What looks at networks while they train."""
+
+    @property
+    def steps(self) -> Container[int]:
+        """The steps before which it looks."""
+
+    def see(self, run: int, step: int, model: nn.Module, x: Tensor, y: Tensor, eps: Tensor) -> None:
+        """Look at a network as it is before a step; it must be left as it is.
+
+        Args:
+            run: Its place among the networks.
+            step: The step that comes next.
+            model: The network, with its weights of this moment.
+            x: Inputs of the step's batch, (batch, ...).
+            y: Labels, (batch, ...).
+            eps: Noise of each sample, (batch,).
+        """
 
 
 class Stack(Protocol):
@@ -150,6 +176,15 @@ class _Lockstep:
         self.order = torch.stack([_order(self.seeds[r], epoch, n) for r in self.active]).to(device)
         noise = [epoch_noise(self.nodes[r], self.seeds[r], epoch, n) for r in self.active]
         self.noise = torch.stack(noise).to(device)
+
+    def show(self, step: int, batch: slice, observer: Observer) -> None:
+        """Let an observer see each run's network and what its next step will see."""
+        index = self.order[:, batch]
+        eps = self.noise.gather(1, index)
+        for i, run in enumerate(self.active):
+            self.stack.write_back(i, self.models[run])
+            x, y = self.train_x[index[i]], self.data.train_y[index[i]]
+            observer.see(run, step, self.models[run], x, y, eps[i])
 
     def step(self, step: int, batch: slice, record: bool) -> None:
         """Take one SGD step; runs whose loss before it was not finite leave the stack."""
