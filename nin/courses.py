@@ -17,6 +17,7 @@ from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from torch import Tensor, nn
@@ -28,6 +29,7 @@ from nin.losses import Loss
 from nin.network_boundaries import one_thread, training_data
 from nin.nodes import find_node
 from nin.onestep import Slope
+from nin.phases import Phase, classify_phase
 from nin.probe import NODES, local_loss, noise_averages, step_rates
 from nin.records import RESULTS, RecordError, provenance, read_arrays, write_arrays
 from nin.training import hide_bar, train
@@ -36,12 +38,12 @@ COURSES = RESULTS / "curvature"
 K_VALUES = (1e-4, 0.01, 0.1, 0.5, 1.0)
 """From the decoupled phase to the catapult, in the unit of Table 1."""
 LAYERS = ("layers.0", "layers.1", "layers.2")
-SEEDS = (0, 1, 2)
-STARTS, LENGTH = (0, 40, 200, 630), 20
-"""Windows of 20 steps within two epochs."""
+SEEDS = (0, 1)
+STARTS, LENGTH = (0, 40, 300), 20
+"""Windows of 20 steps within the first epoch, of 329."""
 SMOOTH = dataclasses.replace(FIG1, activation="softplus")
-SMOOTH_K, SMOOTH_SEEDS, SMOOTH_STARTS = (0.01, 0.1, 1.0), (0, 1), (0, 40, 200)
-"""A network without kinks beside the paper's, for one epoch."""
+SMOOTH_K = (0.01, 0.1, 1.0)
+"""A network without kinks beside the paper's."""
 PROBES = 16
 """Random directions of the trace."""
 _STEP = ("pull", "fall", "kick", "curvature", "kinks", "bend")
@@ -135,6 +137,9 @@ class Course:
         size: |w_ni|.
         reach: Root mean square of sigma_eps w_ni over that of the pre-activations.
         loss: Clean loss of the batch.
+        step: Steps at which the whole run was recorded, (n,).
+        w_ni: |w_ni| there.
+        phase: The run's phase, by `nin.phases.classify_phase`.
         made: How it was made.
     """
 
@@ -152,6 +157,9 @@ class Course:
     size: np.ndarray
     reach: np.ndarray
     loss: np.ndarray
+    step: np.ndarray
+    w_ni: np.ndarray
+    phase: Phase
     made: dict[str, str | int | float]
 
 
@@ -178,7 +186,7 @@ def measure(e: Experiment, starts: Sequence[int], length: int, folder: Path) -> 
     watch, made = Watch(e.eta, e.criterion(), starts, length), provenance("cpu")
     begun = time.perf_counter()
     with one_thread():
-        train(
+        (history,) = train(
             [e.network()],
             training_data(e.scaling, e.split_seed),
             loss=e.criterion(),
@@ -192,9 +200,12 @@ def measure(e: Experiment, starts: Sequence[int], length: int, folder: Path) -> 
         )
     made |= {"threads": 1, "seconds": round(time.perf_counter() - begun, 1)}
     about = "windows of one run: see nin.probe.Course"
-    meta = {"experiment": dataclasses.asdict(_bare(e)), "made": made, "about": about}
+    phase = classify_phase(history).phase
+    meta = {"experiment": dataclasses.asdict(_bare(e)), "phase": phase, "made": made}
+    meta["about"] = about
     arrays = {name: values.astype(np.float32) for name, values in watch.arrays.items()}
-    arrays |= {"starts": np.array(starts), "meta": np.array(json.dumps(meta, sort_keys=True))}
+    arrays |= {"step": history.step, "w_ni": history.w_ni, "starts": np.array(starts)}
+    arrays |= {"meta": np.array(json.dumps(meta, sort_keys=True))}
     write_arrays(course_path(e, starts, length, folder), arrays)
 
 
@@ -284,7 +295,7 @@ def paper_runs(layers: Sequence[str] = LAYERS) -> list[Experiment]:
 
 def smooth_runs() -> list[Experiment]:
     """Return the runs of the network without kinks."""
-    return [SMOOTH.at(K, seed=seed) for K in SMOOTH_K for seed in SMOOTH_SEEDS]
+    return [SMOOTH.at(K, seed=seed) for K in SMOOTH_K for seed in SEEDS]
 
 
 def _bare(e: Experiment) -> Experiment:
@@ -296,4 +307,5 @@ def _course(arrays: dict[str, np.ndarray]) -> Course:
     meta = json.loads(str(arrays.pop("meta")))
     starts = tuple(arrays.pop("starts").tolist())
     values = {name: a.astype(float) for name, a in arrays.items()}
-    return Course(Experiment(**meta["experiment"]), starts, made=meta["made"], **values)
+    kept: dict[str, Any] = {"phase": Phase(meta["phase"]), "made": meta["made"]} | values
+    return Course(Experiment(**meta["experiment"]), starts, **kept)
