@@ -61,6 +61,7 @@ class Estimates:
         decay_reach: Their noise.
         hutchinson: From one product with one batch's Hessian, (draws,).
         matvecs: Products per XTrace estimate, (sizes,).
+        batches: Batches that the images make up.
         xtrace: By curvlinops' XTrace on all images, (sizes, repeats).
         top: Largest eigenvalue of <H> on all images.
         gradient_s: Seconds of a gradient of one batch by w_ni.
@@ -77,6 +78,7 @@ class Estimates:
     decay_reach: float
     hutchinson: np.ndarray
     matvecs: np.ndarray
+    batches: int
     xtrace: np.ndarray
     top: float
     gradient_s: float
@@ -88,6 +90,11 @@ class Estimates:
         """The best value and its standard error: the mean of XTrace with the most products."""
         best = self.xtrace[-1]
         return float(best.mean()), float(best.std(ddof=1) / len(best) ** 0.5)
+
+    @property
+    def xtrace_costs(self) -> np.ndarray:
+        """The cost of each size of XTrace, in gradients of a batch, (sizes,)."""
+        return self.matvecs * self.batches * self.product_s / self.gradient_s
 
     def probe_error(self, cost: np.ndarray, reach: int, mirrored: bool = False) -> np.ndarray:
         """Return the relative error, rms, of averages of one-step estimates of a given cost.
@@ -211,6 +218,7 @@ class _Bench:
         meta = {
             "experiment": dataclasses.asdict(self.e),
             "epochs": self.epochs,
+            "batches": len(self.batches),
             "decay_reach": self.sizes["reaches"][middle],
             "top": top,
             **self.costs(),
@@ -305,6 +313,6 @@ def _seconds(call: Callable[[], object], times: int = 20) -> float:
 
 def _estimates(arrays: dict[str, np.ndarray]) -> Estimates:
     meta = json.loads(str(arrays.pop("meta")))
-    names = ("epochs", "decay_reach", "top", "gradient_s", "product_s", "made")
+    names = ("epochs", "batches", "decay_reach", "top", "gradient_s", "product_s", "made")
     values: dict[str, Any] = {name: meta[name] for name in names} | arrays
     return Estimates(Experiment(**meta["experiment"]), **values)
