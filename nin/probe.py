@@ -17,7 +17,7 @@ from nin.losses import Loss
 from nin.models import ACTIVATIONS, MLP
 from nin.theory.rates import kink_gradient
 
-NODES, REACH = 80, 5
+NODES, REACH = 48, 5
 """Noise values of the quadrature, and how many standard deviations they span either way."""
 
 
