@@ -279,12 +279,20 @@ def ratio(measured: np.ndarray, said: np.ndarray) -> Slope:
 
     Args:
         measured: (n,), n >= 2.
-        said: (n,), of a sum that is not 0.
+        said: (n,); if all are 0, as in a network whose units are all dead, the ratio is NaN.
     """
-    n, value = len(said), measured.sum() / said.sum()
+    n, total = len(said), float(said.sum())
+    if not np.any(said):
+        return Slope(float("nan"), float("nan"), n)
+    value = float(measured.sum()) / total
     left = measured - value * said
-    err = np.sqrt(n / (n - 1) * np.square(left).sum()) / abs(said.sum())
-    return Slope(float(value), float(err), n)
+    return Slope(value, float(np.sqrt(n / (n - 1) * np.square(left).sum()) / abs(total)), n)
+
+
+def over(measured: np.ndarray, said: np.ndarray) -> np.ndarray:
+    """Return measured over predicted rates, elementwise; NaN where nothing is predicted."""
+    measured, said = np.broadcast_arrays(measured, said)
+    return np.divide(measured, said, out=np.full(said.shape, np.nan), where=said != 0)
 
 
 def paper_runs(layers: Sequence[str] = LAYERS) -> list[Experiment]:

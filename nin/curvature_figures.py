@@ -10,7 +10,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
-from nin.courses import Course, slope
+from nin.courses import Course, over, slope
 from nin.figures import NEXT, NIW, PHASE_COLORS
 from nin.phases import Phase
 from nin.trace_estimates import Estimates
@@ -37,7 +37,7 @@ def draw_ratios(ax: Axes, found: Sequence[Course], prediction: str) -> None:
         marker = LAYER_MARKERS.get(c.experiment.layer, "D")
         ax.plot(
             c.reach,
-            c.exact / PREDICTIONS[prediction](c),
+            over(c.exact, PREDICTIONS[prediction](c)),
             marker if c.experiment.activation == "relu" else "x",
             color=PHASE_COLORS[c.phase] if c.experiment.activation == "relu" else "black",
             mec="black",

@@ -62,4 +62,4 @@ def test_both_claims_stand_on_committed_records(tmp_path: Path) -> None:
     found = {c.id: c.finding for c in ledger() if c.page == claims.PAGE}
     assert set(found) == {"C3", "C33"}
     assert found["C3"].n >= 3 * len(runs.STARTS)
-    assert found["C33"].n == len(runs.DEEPER_K) * len(runs.SEEDS) * len(runs.STARTS)
+    assert found["C33"].n >= len(runs.SEEDS) * len(runs.STARTS)

@@ -133,7 +133,7 @@ def test_the_pull_is_the_slope_of_the_noisy_loss_against_the_noise(activation: s
 
 def test_the_logarithm_falls_by_pull_and_bend() -> None:
     local, w = setting("linear", "mse", samples=10)
-    sigma_eps, eta, draws = 1.0, 0.1, 20_000
+    sigma_eps, eta, draws = 1.0, 0.1, 50_000
     g = generator(3, "bend")
     rates = probe.step_rates(local, w, torch.zeros(10), sigma_eps, eta)
     slopes, second = local.gradient(), local.hessian() @ w

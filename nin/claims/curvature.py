@@ -7,7 +7,17 @@ from functools import lru_cache
 import numpy as np
 
 from nin.claims import Finding, Verdict, claim, mean
-from nin.courses import DEEPER_K, LAYERS, Course, courses, paper_runs, slope, smooth_runs
+from nin.courses import (
+    DEEPER_K,
+    LAYERS,
+    STARTS,
+    Course,
+    courses,
+    over,
+    paper_runs,
+    slope,
+    smooth_runs,
+)
 from nin.phases import Phase
 
 PAGE = "figures/curvature"
@@ -30,19 +40,15 @@ def paper_courses() -> dict[tuple[str, float], list[Course]]:
 
 
 def window_slopes(with_kinks: bool) -> np.ndarray:
-    """Return the slope of each window in the decay and catapult phases.
+    """Return the slope of each window in the decay and catapult phases, (windows,).
+
+    Windows of a network whose units have all died, with no curvature left, are NaN.
 
     Args:
         with_kinks: Whether the prediction counts kinks.
     """
-    return np.array(
-        [
-            slope(found, w, with_kinks).value
-            for found in paper_courses().values()
-            if all(c.phase in ACTING for c in found)
-            for w in range(len(found[0].starts))
-        ]
-    )
+    acting = [f for f in paper_courses().values() if all(c.phase in ACTING for c in f)]
+    return np.array([slope(f, w, with_kinks).value for f in acting for w in range(len(STARTS))])
 
 
 @claim(
@@ -54,6 +60,7 @@ def window_slopes(with_kinks: bool) -> np.ndarray:
 def curvature_dictates() -> Finding:
     """Compare the pull of real steps with the Hessian's, and with that averaged over the noise."""
     alone, kinked = window_slopes(False), window_slopes(True)
+    alone, kinked = (each[np.isfinite(alone)] for each in (alone, kinked))
     value, err = mean(alone)
     smooth = courses(smooth_runs(), may_train=False, progress=False)
     averaged = np.concatenate([c.exact / c.averaged for c in smooth])
@@ -88,13 +95,15 @@ def curvature_dictates() -> Finding:
 def layers_differ() -> Finding:
     """Compare the rates at the last and the first hidden layer with those of their Hessians."""
     groups = paper_courses()
-    measured, said = [], []
+    pairs = []
     for k in DEEPER_K:
         for first, last in zip(groups[LAYERS[0], k], groups[LAYERS[-1], k], strict=True):
-            measured += np.log(last.exact / first.exact).tolist()
-            said += np.log(last.curvature[:, 0] / first.curvature[:, 0]).tolist()
+            by_hessian = over(last.curvature[:, 0], first.curvature[:, 0])
+            pairs += list(zip(over(last.exact, first.exact), by_hessian, strict=True))
+    falling = np.array([p for p in pairs if min(p) > 0])
+    measured, said = np.log(falling).T
     value, err = mean(measured)
-    off = np.array(measured) - np.array(said)
+    off = measured - said
     differ = abs(value) > SIGMAS * err
     follow = abs(off.mean()) < np.log(SCALE) and np.corrcoef(measured, said)[0, 1] > 0
     verdict = Verdict.DIFFERS
