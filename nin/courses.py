@@ -289,6 +289,11 @@ def ratio(measured: np.ndarray, said: np.ndarray) -> Slope:
     return Slope(value, float(np.sqrt(n / (n - 1) * np.square(left).sum()) / abs(total)), n)
 
 
+def is_resolved(s: Slope) -> bool:
+    """Tell whether a slope is known to better than 1: not where next to nothing is predicted."""
+    return bool(s.err < 1)
+
+
 def over(measured: np.ndarray, said: np.ndarray) -> np.ndarray:
     """Return measured over predicted rates, elementwise; NaN where nothing is predicted."""
     measured, said = np.broadcast_arrays(measured, said)

@@ -61,5 +61,4 @@ def test_the_verdict_follows_the_slope(factor: float, monkeypatch: pytest.Monkey
 def test_both_claims_stand_on_committed_records(tmp_path: Path) -> None:
     found = {c.id: c.finding for c in ledger() if c.page == claims.PAGE}
     assert set(found) == {"C3", "C33"}
-    assert found["C3"].n >= 3 * len(runs.STARTS)
-    assert found["C33"].n >= len(runs.SEEDS) * len(runs.STARTS)
+    assert min(f.n for f in found.values()) >= 3 * len(runs.STARTS)
