@@ -25,6 +25,7 @@ CHOICES: dict[str, dict[str, Any]] = {
     "inputs over their variance": {"scaling": "variance"},
     "each pixel by its own std": {"scaling": "pixel"},
     "NIWs of unit variance": {"niw_fan_in": "node"},
+    "NIWs of variance 1/N_w": {"niw_fan_in": "width"},
     "no biases": {"bias": False},
     "truncated normal weights": {"init": "truncated"},
     "uniform noise": {"noise": "uniform"},

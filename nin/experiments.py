@@ -39,7 +39,8 @@ class Experiment:
         bias: Whether biases, which start at 0 (App. B), are trained. The libraries' default.
         init: Law of the initial weights; App. B says normal.
         niw_fan_in: Fan-in of the NIWs, initially N(0, 1/fan-in): ``"layer"``, the NIN counted as
-            one more input among d_l; or ``"node"``, the NIN's own single input.
+            one more input among d_l; ``"node"``, the NIN's own single input; or ``"width"``, N_w,
+            which a library takes for the fan-in of weights of shape (1, N_w).
         mse_norm: Normalisation of the squared error; see `nin.losses.Loss`.
         scaling: Of the pixels: ``"std"`` or, as printed, ``"variance"``; see `nin.data.load`.
         split_seed: Of the 60/40 split, the same for all runs.
@@ -118,7 +119,7 @@ class Experiment:
             self.sigma_eps,
             noise=self.noise,
             fixed=self.fixed,
-            init_std=None if self.niw_fan_in == "layer" else 1.0,
+            init_std={"layer": None, "node": 1.0, "width": self.width**-0.5}[self.niw_fan_in],
             seed=self.seed,
         )
         return model
@@ -183,7 +184,7 @@ def _check_names(e: Experiment) -> None:
         "activation": sorted(ACTIVATIONS),
         "noise": sorted(NOISE_LAWS),
         "init": INITS,
-        "niw_fan_in": ("layer", "node"),
+        "niw_fan_in": ("layer", "node", "width"),
         "scaling": SCALINGS,
         "precision": PRECISIONS,
         "layer": [f"layers.{i}" for i in range(e.depth + 1)],

@@ -121,7 +121,7 @@ def test_all_strengths_and_laws_of_a_seed_start_from_the_same_weights() -> None:
         ("sigma_eps", "60", "sigma_eps must be of type float, not '60', a str"),
         ("sigma_eps", math.nan, "sigma_eps must be finite and >= 0, not nan"),
         ("eta", -0.1, "eta must be finite and > 0, not -0.1"),
-        ("niw_fan_in", "input", r"niw_fan_in must be one of \['layer', 'node'\], not 'input'"),
+        ("niw_fan_in", "input", r"niw_fan_in must be one of \['layer', 'node', 'width'\], not 'input'"),
         ("scaling", "max", r"scaling must be one of \['std', .*\], not 'max'"),
         ("depth", -1, "depth must be >= 1, not -1"),
         ("evaluations", 0, "evaluations must be >= 1, not 0"),
@@ -161,3 +161,15 @@ def test_streams_do_not_depend_on_each_other() -> None:
     draws = [torch.randn(n, generator=generator(s, *k)).numpy() for s in (0, 1) for k in streams]
     correlations = np.corrcoef(draws)[np.triu_indices(len(draws), 1)]
     assert np.abs(correlations).max() < 5 / math.sqrt(n)  # 66 pairs: one false alarm in 26,000
+
+
+@pytest.mark.parametrize(
+    ("fan_in", "variance"), [("layer", 1 / 784), ("node", 1.0), ("width", 1 / 3000)]
+)
+def test_the_niws_start_with_a_variance_of_one_over_their_fan_in(
+    fan_in: str, variance: float
+) -> None:
+    found = find_node(Experiment(width=3000, niw_fan_in=fan_in).network())
+    assert found is not None
+    # five standard errors of a variance over 3000 normal values
+    assert float(found[1].w_ni.detach().var()) == pytest.approx(variance, rel=5 * (2 / 3000) ** 0.5)
