@@ -74,7 +74,7 @@ def curvature_dictates() -> Finding:
         verdict = Verdict.DIFFERS
     return Finding(
         verdict,
-        f"In the decay phase the Hessian sets the scale, with twice the printed factor, but windows "
+        f"In the decay phase the Hessian sets the scale, with twice the printed factor; windows "
         f"scatter from {decay.min():.2f} to {decay.max():.2f}: kinks, and noise that reaches far. "
         f"In the catapult phase it is {later:.2f} +- {later_err:.2f}. What dictates is curvature "
         f"averaged over the noise: in a smooth network exactly, at any strength.",
