@@ -10,7 +10,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
-from nin.courses import Course, over, slope
+from nin.courses import Course, is_resolved, over, slope
 from nin.figures import NEXT, NIW, PHASE_COLORS
 from nin.phases import Phase
 from nin.trace_estimates import Estimates
@@ -75,6 +75,8 @@ def draw_slopes(ax: Axes, groups: dict[str, list[Course]]) -> None:
             x = place + 0.7 * ((w + 0.5) / windows - 0.5)
             for shift, kinked in ((-0.04, False), (0.04, True)):
                 s = slope(found, w, kinked)
+                if not is_resolved(s):
+                    continue
                 color, fill = (KINKED, "white") if kinked else (ALONE, ALONE)
                 ax.errorbar(x + shift, s.value, s.err, fmt="o", ms=4, color=color, mfc=fill)
     ax.axhline(1, color="black", lw=1, zorder=0)
@@ -148,15 +150,8 @@ def draw_costs(ax: Axes, e: Estimates, reach: int) -> None:
     label = "one decaying $w_{\\rm NI}$"
     ax.plot(steps, np.sqrt(np.square(off).mean(0)), color=NIW, ls=":", label=label)
     ax.plot(cost, e.hutchinson_error(cost), color=NEXT, label="Hutchinson, curvlinops")
-    spread = (e.xtrace[:-1] / e.reference[0] - 1) ** 2  # the last is the reference itself
-    ax.plot(
-        e.xtrace_costs[:-1],
-        np.sqrt(spread.mean(1)),
-        "D",
-        color=NEXT,
-        mec="black",
-        label="XTrace, curvlinops",
-    )
+    label = "XTrace, curvlinops"
+    ax.plot(e.xtrace_costs, e.xtrace_error(), "D", color=NEXT, mec="black", label=label)
     ax.set(xscale="log", yscale="log", xlabel="cost, in gradients of a batch")
     ax.set_ylabel("relative error of tr$\\langle H\\rangle$, rms")
     ax.legend()

@@ -87,9 +87,17 @@ class Estimates:
 
     @property
     def reference(self) -> tuple[float, float]:
-        """The best value and its standard error: the mean of XTrace with the most products."""
-        best = self.xtrace[-1]
-        return float(best.mean()), float(best.std(ddof=1) / len(best) ** 0.5)
+        """The best value and its standard error: all of curvlinops' estimates, by their errors.
+
+        Both kinds are unbiased: all draws of Hutchinson, and XTrace with the most products.
+        """
+        found = np.array([(x.mean(), x.std(ddof=1) ** 2 / len(x)) for x in self._unbiased])
+        weight = 1 / found[:, 1]
+        return float(np.average(found[:, 0], weights=weight)), float(weight.sum() ** -0.5)
+
+    @property
+    def _unbiased(self) -> tuple[np.ndarray, np.ndarray]:
+        return self.hutchinson, self.xtrace[-1]
 
     @property
     def xtrace_costs(self) -> np.ndarray:
@@ -97,7 +105,7 @@ class Estimates:
         return self.matvecs * self.batches * self.product_s / self.gradient_s
 
     def probe_error(self, cost: np.ndarray, reach: int, mirrored: bool = False) -> np.ndarray:
-        """Return the relative error, rms, of averages of one-step estimates of a given cost.
+        """Return the relative error, rms with bias, of averages of one-step estimates.
 
         Args:
             cost: In gradients of a batch.
@@ -105,15 +113,20 @@ class Estimates:
             mirrored: Whether each draw is averaged with its mirror image, for twice the cost.
         """
         each = self.one_step[reach].mean(1) if mirrored else self.one_step[reach, :, 0]
-        return self._error(each, cost / (1 + mirrored))
+        true, err = self.reference
+        # What chance and the reference's own error make of the bias is not counted as bias.
+        chance = each.var(ddof=1) / len(each) + err**2
+        bias_sq = max(float(each.mean() - true) ** 2 - chance, 0.0)
+        return np.sqrt(bias_sq + each.var(ddof=1) * (1 + mirrored) / cost) / true
 
     def hutchinson_error(self, cost: np.ndarray) -> np.ndarray:
         """Return the relative error, rms, of Hutchinson's estimate for a cost in gradients."""
-        return self._error(self.hutchinson, cost * self.gradient_s / self.product_s)
+        n = cost * self.gradient_s / self.product_s
+        return self.hutchinson.std(ddof=1) / np.sqrt(n) / self.reference[0]
 
-    def _error(self, each: np.ndarray, n: np.ndarray) -> np.ndarray:
-        true = self.reference[0]
-        return np.sqrt((each.mean() - true) ** 2 + each.var(ddof=1) / n) / true
+    def xtrace_error(self) -> np.ndarray:
+        """Return the relative scatter of XTrace's estimates, (sizes,)."""
+        return self.xtrace.std(1, ddof=1) / self.reference[0]
 
 
 def estimates(
