@@ -14,6 +14,7 @@ PINNED = {
     "C1-NET": Verdict.CORRECTED,
     "C2-CE": Verdict.REPRODUCED,
     "C2-MSE": Verdict.CORRECTED,
+    "C3": Verdict.CORRECTED,
     "C6-LIN": Verdict.CORRECTED,
     "C9": Verdict.REPRODUCED,
     "C10": Verdict.REPRODUCED,
@@ -46,6 +47,7 @@ PINNED = {
     "C30": Verdict.REPRODUCED,
     "C31": Verdict.REPRODUCED,
     "C32-CE": Verdict.REPRODUCED,
+    "C33": Verdict.REPRODUCED,
     "EQ2": Verdict.CORRECTED,
 }
 """The verdicts as of the committed code and records: a change is news, and belongs in the log."""
