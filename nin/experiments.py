@@ -213,6 +213,8 @@ FIG1 = Experiment(eta=0.05, batch_size=128, depth=3)
 """Fig. 1, center and right. The noise variance and the epochs are not stated."""
 FIG1_CENTER = FIG1.at(0.01, epochs=100)
 """Fig. 1, center: a strength within the decay phase, and epochs enough to fit all images."""
+FIG1_STRONGER = FIG1.at(0.1, epochs=15, evaluations=2)
+"""Ten times its noise variance, to see whether the strength matters."""
 FIG2 = Experiment(loss="mse", epochs=100)
 """Fig. 2, bottom. Its catapults are over in ten steps: fewer epochs than Fig. 3 show the rest."""
 FIG3 = Experiment(loss="ce")

@@ -121,7 +121,11 @@ def test_all_strengths_and_laws_of_a_seed_start_from_the_same_weights() -> None:
         ("sigma_eps", "60", "sigma_eps must be of type float, not '60', a str"),
         ("sigma_eps", math.nan, "sigma_eps must be finite and >= 0, not nan"),
         ("eta", -0.1, "eta must be finite and > 0, not -0.1"),
-        ("niw_fan_in", "input", r"niw_fan_in must be one of \['layer', 'node', 'width'\], not 'input'"),
+        (
+            "niw_fan_in",
+            "input",
+            r"niw_fan_in must be one of \['layer', 'node', 'width'\], not 'input'",
+        ),
         ("scaling", "max", r"scaling must be one of \['std', .*\], not 'max'"),
         ("depth", -1, "depth must be >= 1, not -1"),
         ("evaluations", 0, "evaluations must be >= 1, not 0"),
