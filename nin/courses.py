@@ -8,7 +8,6 @@ averages over the noise, by quadrature. All rates are per step.
 from __future__ import annotations
 
 import dataclasses
-import hashlib
 import json
 import multiprocessing
 import time
@@ -24,14 +23,14 @@ from torch import Tensor, nn
 from tqdm.auto import tqdm
 
 from nin.data import N_TRAIN
-from nin.experiments import FIG1, RECORD_FORMAT, Experiment
+from nin.experiments import FIG1, Experiment
 from nin.losses import Loss
 from nin.network_boundaries import one_thread, training_data
 from nin.nodes import find_node
 from nin.onestep import Slope
 from nin.phases import Phase, classify_phase
 from nin.probe import NODES, local_loss, noise_averages, step_rates
-from nin.records import RESULTS, RecordError, provenance, read_arrays, write_arrays
+from nin.records import RESULTS, RecordError, provenance, read_arrays, record_key, write_arrays
 from nin.training import hide_bar, train
 
 COURSES = RESULTS / "curvature"
@@ -166,8 +165,7 @@ class Course:
 
 def course_path(e: Experiment, starts: Sequence[int], length: int, folder: Path) -> Path:
     """Return where the record of a run's windows lies, or shall lie."""
-    what = [RECORD_FORMAT, dataclasses.asdict(_bare(e)), list(starts), length, NODES, PROBES]
-    key = hashlib.sha256(json.dumps(what).encode()).hexdigest()[:16]
+    key = record_key(dataclasses.asdict(_bare(e)), list(starts), length, NODES, PROBES)
     return folder / f"{e.activation}-{e.layer}-K{e.K:.4g}-seed{e.seed}-{key}.npz"
 
 
@@ -200,7 +198,7 @@ def measure(e: Experiment, starts: Sequence[int], length: int, folder: Path) -> 
             observer=watch,
         )
     made |= {"threads": 1, "seconds": round(time.perf_counter() - begun, 1)}
-    about = "windows of one run: see nin.probe.Course"
+    about = "windows of one run: see nin.courses.Course"
     phase = classify_phase(history).phase
     meta = {"experiment": dataclasses.asdict(_bare(e)), "phase": phase, "made": made}
     meta["about"] = about

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import hashlib
 import json
 import time
 from collections.abc import Sequence
@@ -13,11 +12,11 @@ from pathlib import Path
 import numpy as np
 from tqdm.auto import tqdm
 
-from nin.experiments import RECORD_FORMAT, Experiment
+from nin.experiments import Experiment
 from nin.network_boundaries import BOUNDARIES, K_RANGE, one_thread, training_data
 from nin.noise_only import noise_only_borders
 from nin.prediction import SAMPLES, Curve, curve, decay_time, halves
-from nin.records import RecordError, provenance, read_arrays, write_arrays
+from nin.records import provenance, read_or_make, record_key
 from nin.training import hide_bar
 
 METHODS = ("halves", "curvature", "noise only")
@@ -106,15 +105,15 @@ def forecast(
             made.
     """
     base = dataclasses.replace(base, sigma_eps=0.0, seed=0, epochs=1, evaluations=1)
-    what = [dataclasses.asdict(base), list(seeds), steps, SAMPLES, _GRID]
-    key = hashlib.sha256(json.dumps([RECORD_FORMAT, *what]).encode()).hexdigest()[:16]
+    key = record_key(dataclasses.asdict(base), list(seeds), steps, SAMPLES, _GRID)
     path = folder / f"forecast-{base.loss}-{base.activation}-depth{base.depth}-{key}.npz"
-    if not (path.exists() or may_compute):
-        raise RecordError(f"{path} is missing; `python -m nin figures network_boundaries` makes it")
-    if recompute or not path.exists():
+
+    def make() -> dict[str, np.ndarray]:
         with one_thread():
-            write_arrays(path, _compute(base, seeds, steps, progress))
-    return read_arrays(path, _forecast)
+            return _compute(base, seeds, steps, progress)
+
+    options = {"may_make": may_compute, "recompute": recompute}
+    return read_or_make(path, make, _forecast, "network_boundaries", **options)
 
 
 def _compute(

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import hashlib
 import json
 import time
 from collections.abc import Sequence
@@ -16,12 +15,12 @@ from torch import nn
 
 from nin.data import Dataset
 from nin.data import load as load_data
-from nin.experiments import FIG1, RECORD_FORMAT, Experiment
+from nin.experiments import FIG1, Experiment
 from nin.history import CLEAN_QUANTITIES
 from nin.losses import accuracy
 from nin.network_boundaries import one_thread
 from nin.nodes import find_node
-from nin.records import RESULTS, RecordError, provenance, read_arrays, write_arrays
+from nin.records import RESULTS, provenance, read_or_make, record_key
 from nin.seeds import generator
 from nin.timescales import courses
 from nin.training import epoch_noise, train
@@ -120,14 +119,15 @@ def memory(
         "label_noise": float(label_noise),
         "images": int(images),
     }
-    key = hashlib.sha256(json.dumps([RECORD_FORMAT, asked]).encode()).hexdigest()[:16]
+    key = record_key(asked)
     kind = "fixed" if base.fixed else "redrawn"
     path = Path(folder) / f"{base.loss}-K{base.K:.4g}-{kind}-labels{label_noise:g}-{key}.npz"
-    if recompute or not path.exists():
-        if not may_train:
-            raise RecordError(f"{path} is missing; `python -m nin figures memorisation` trains it")
-        write_arrays(path, _train(base, seeds, label_noise, images, asked))
-    return read_arrays(path, _parse)
+
+    def make() -> dict[str, np.ndarray]:
+        return _train(base, seeds, label_noise, images, asked)
+
+    options = {"may_make": may_train, "recompute": recompute}
+    return read_or_make(path, make, _parse, "memorisation", **options)
 
 
 def _train(

@@ -9,7 +9,6 @@ with more seeds or a finer tolerance, and is repeated from its record without an
 from __future__ import annotations
 
 import dataclasses
-import hashlib
 import json
 import time
 from collections.abc import Iterator, Sequence
@@ -26,10 +25,10 @@ from tqdm.auto import tqdm
 from nin.boundaries import Boundary, find_boundary
 from nin.data import N_TRAIN, Dataset
 from nin.data import load as load_data
-from nin.experiments import RECORD_FORMAT, Experiment
+from nin.experiments import Experiment
 from nin.history import History
 from nin.phases import Phase, PhaseFinding, classify_phase
-from nin.records import RESULTS, RecordError, provenance, read_arrays, write_arrays
+from nin.records import RESULTS, RecordError, provenance, read_arrays, record_key, write_arrays
 from nin.training import hide_bar, train
 
 BOUNDARIES = RESULTS / "boundaries"
@@ -101,8 +100,7 @@ class Probes:
     @property
     def key(self) -> str:
         """What identifies the configuration: 16 hexadecimal digits of its hash."""
-        text = json.dumps([RECORD_FORMAT, dataclasses.asdict(self.base), self.steps])
-        return hashlib.sha256(text.encode()).hexdigest()[:16]
+        return record_key(dataclasses.asdict(self.base), self.steps)
 
     @property
     def path(self) -> Path:

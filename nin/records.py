@@ -23,7 +23,7 @@ from typing import TypeVar
 import numpy as np
 import torch
 
-from nin.experiments import Experiment
+from nin.experiments import RECORD_FORMAT, Experiment
 from nin.history import History
 
 PROJECT = Path(__file__).resolve().parents[1]
@@ -160,6 +160,44 @@ def read_arrays(path: Path, parse: Callable[[dict[str, np.ndarray]], T]) -> T:
         raise RecordError(
             f"the record {path} is damaged ({error}): restore it, or delete it to train it anew"
         ) from error
+
+
+def record_key(*what: object) -> str:
+    """Return what identifies a configuration: 16 hexadecimal digits of its hash.
+
+    Args:
+        *what: All that the record depends on, as JSON has it.
+    """
+    return hashlib.sha256(json.dumps([RECORD_FORMAT, *what]).encode()).hexdigest()[:16]
+
+
+def read_or_make(
+    path: Path,
+    make: Callable[[], dict[str, np.ndarray]],
+    parse: Callable[[dict[str, np.ndarray]], T],
+    page: str,
+    *,
+    may_make: bool = True,
+    recompute: bool = False,
+) -> T:
+    """Return what a sealed record file holds, making the file if there is none.
+
+    Args:
+        path: The file.
+        make: Returns its arrays.
+        parse: Takes the arrays by name; if it fails, the file is damaged.
+        page: Name of the figure page that makes it.
+        may_make: Whether to make what is not on record; else that is an error.
+        recompute: Whether to make even what is on record.
+
+    Raises:
+        RecordError: If it is damaged, cannot be written, or is missing and may not be made.
+    """
+    if not (path.exists() or may_make):
+        raise RecordError(f"{path} is missing; `python -m nin figures {page}` makes it")
+    if recompute or not path.exists():
+        write_arrays(path, make())
+    return read_arrays(path, parse)
 
 
 def _arrays(record: RunRecord) -> dict[str, np.ndarray]:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import hashlib
 import json
 import time
 from collections.abc import Sequence
@@ -14,12 +13,12 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from nin.experiments import RECORD_FORMAT, Experiment
+from nin.experiments import Experiment
 from nin.losses import accuracy
 from nin.models import ACTIVATIONS, MLP
 from nin.network_boundaries import BOUNDARIES, one_thread, training_data
 from nin.nodes import NOISE_LAWS, find_node
-from nin.records import RecordError, provenance, read_arrays, write_arrays
+from nin.records import provenance, read_or_make, record_key
 from nin.seeds import generator
 from nin.training import train
 
@@ -106,14 +105,15 @@ def outcomes(
         raise ValueError(f"the node must be at layers.0, whose neurons it drives, not {base.layer}")
     base = dataclasses.replace(base, sigma_eps=0.0, seed=0, epochs=epochs, evaluations=1)
     what = [dataclasses.asdict(base), [float(s) for s in sigma_eps], list(seeds), IMAGES]
-    key = hashlib.sha256(json.dumps([RECORD_FORMAT, *what]).encode()).hexdigest()[:16]
+    key = record_key(*what)
     path = folder / f"outcomes-{base.loss}-{base.activation}-epochs{epochs}-{key}.npz"
-    if not (path.exists() or may_train):
-        raise RecordError(f"{path} is missing; `python -m nin figures network_boundaries` makes it")
-    if recompute or not path.exists():
+
+    def make() -> dict[str, np.ndarray]:
         with one_thread():
-            write_arrays(path, _train(base, sigma_eps, seeds))
-    return read_arrays(path, _outcomes)
+            return _train(base, sigma_eps, seeds)
+
+    options = {"may_make": may_train, "recompute": recompute}
+    return read_or_make(path, make, _outcomes, "network_boundaries", **options)
 
 
 def _train(

@@ -9,7 +9,6 @@ the layer's bias, which is how that library is asked for it.
 from __future__ import annotations
 
 import dataclasses
-import hashlib
 import json
 import time
 import warnings
@@ -24,12 +23,12 @@ from torch import Tensor, nn
 
 from nin.courses import COURSES, SMOOTH
 from nin.curvature import LocalLoss
-from nin.experiments import FIG1, RECORD_FORMAT, Experiment
+from nin.experiments import FIG1, Experiment
 from nin.models import MLP
 from nin.network_boundaries import one_thread, training_data
 from nin.nodes import find_node
 from nin.onestep import niw_gradient
-from nin.records import RecordError, provenance, read_arrays, write_arrays
+from nin.records import provenance, read_or_make, record_key
 from nin.seeds import generator
 from nin.training import train
 
@@ -167,17 +166,17 @@ def estimates(
         "matvecs": MATVECS,
         "repeats": REPEATS,
     } | sizes
-    what = [RECORD_FORMAT, dataclasses.asdict(e), epochs, sizes]
-    key = hashlib.sha256(json.dumps(what).encode()).hexdigest()[:16]
+    key = record_key(dataclasses.asdict(e), epochs, sizes)
     path = folder / f"trace-{e.activation}-{e.layer}-epochs{epochs}-{key}.npz"
-    if not (path.exists() or may_compute):
-        raise RecordError(f"{path} is missing; `python -m nin figures curvature` makes it")
-    if recompute or not path.exists():
+
+    def make() -> dict[str, np.ndarray]:
         with one_thread(), warnings.catch_warnings():
             # curvlinops makes torch compile in a way that torch itself is giving up.
             warnings.filterwarnings("ignore", "`torch.jit.script`", FutureWarning)
-            write_arrays(path, _Bench(e, epochs, sizes).run())
-    return read_arrays(path, _estimates)
+            return _Bench(e, epochs, sizes).run()
+
+    options = {"may_make": may_compute, "recompute": recompute}
+    return read_or_make(path, make, _estimates, "curvature", **options)
 
 
 def hessian_operator(model: MLP, layer: str, batches: list[tuple[Tensor, Tensor]]) -> Any:

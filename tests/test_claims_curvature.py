@@ -5,9 +5,9 @@ from __future__ import annotations
 import dataclasses
 from pathlib import Path
 
-import nbformat
 import numpy as np
 import pytest
+from test_claims_boundaries import page_defaults
 
 from nin import courses as runs
 from nin import trace_estimates as traces
@@ -15,20 +15,10 @@ from nin.claims import curvature as claims
 from nin.claims import ledger
 from nin.courses import Course
 from nin.experiments import FIG1
-from nin.notebooks import PAGES
-
-
-def page_defaults() -> dict[str, object]:
-    """Run the page's parameters cell, which holds nothing but literals."""
-    notebook = nbformat.read(PAGES / "curvature.ipynb", as_version=4)
-    [cell] = [c for c in notebook.cells if "parameters" in c.metadata.get("tags", [])]
-    found: dict[str, object] = {}
-    exec(cell.source, {"__builtins__": __builtins__}, found)
-    return found
 
 
 def test_the_page_shows_by_default_what_the_claims_read() -> None:
-    p = page_defaults()
+    p = page_defaults("curvature")
     assert (tuple(p["K"]), tuple(p["deeper_K"])) == (runs.K_VALUES, runs.DEEPER_K)  # type: ignore[arg-type]
     assert (tuple(p["layers"]), tuple(p["seeds"])) == (runs.LAYERS, runs.SEEDS)  # type: ignore[arg-type]
     assert (tuple(p["starts"]), p["length"]) == (runs.STARTS, runs.LENGTH)  # type: ignore[arg-type]

@@ -8,10 +8,10 @@ from functools import lru_cache
 import numpy as np
 
 from nin.claims import Finding, Verdict, claim, mean
+from nin.claims.table1 import recorded
 from nin.experiments import FIG1_CENTER, FIG1_STRONGER, Experiment
 from nin.history import History
 from nin.memorisation import BASE, MEMORISATION, Memory, memory
-from nin.records import RecordError, load, record_path
 from nin.timescales import Outcome, courses, fit_decay, time_to
 
 CENTER_SEEDS, SEEDS = (0, 1), (0, 1, 2)
@@ -34,16 +34,7 @@ def center(fixed: bool, base: Experiment = FIG1_CENTER) -> list[History]:
     Raises:
         RecordError: If a run is not on record.
     """
-    found = []
-    for seed in CENTER_SEEDS:
-        e = replace(base, seed=seed, fixed=fixed)
-        record = load(e)
-        if record is None:
-            raise RecordError(
-                f"{record_path(e)} is missing; `python -m nin figures fig1_decay` trains it"
-            )
-        found.append(record.history)
-    return found
+    return recorded([replace(base, seed=seed, fixed=fixed) for seed in CENTER_SEEDS], DECAY)
 
 
 @lru_cache

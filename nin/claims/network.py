@@ -55,7 +55,7 @@ def four_phases() -> Finding:
         base = dataclasses.replace(experiment(name), epochs=SWEEP_EPOCHS, evaluations=1)
         seen: set[Phase] = set()
         for seed in SWEEP_SEEDS:
-            runs = recorded([base.at(K, seed=seed) for K in strengths], name)
+            runs = recorded([base.at(K, seed=seed) for K in strengths], PAGES[name])
             phases = [classify_phase(h).phase for h in runs]
             ordered.append([list(Phase).index(p) for p in phases])
             seen |= set(phases)

@@ -31,15 +31,15 @@ def table1_histories(name: str, phase: str) -> list[History]:
         RecordError: If a run is not on record.
     """
     base = experiment(name)
-    return recorded([base.at(TABLE1[name][phase], seed=seed) for seed in SEEDS[name]], name)
+    return recorded([base.at(TABLE1[name][phase], seed=seed) for seed in SEEDS[name]], PAGES[name])
 
 
-def recorded(experiments: Sequence[Experiment], name: str) -> list[History]:
+def recorded(experiments: Sequence[Experiment], page: str) -> list[History]:
     """Return the runs of a figure that are on record.
 
     Args:
         experiments: The runs.
-        name: ``"fig2"`` or ``"fig3"``.
+        page: The page that trains them, such as ``"figures/fig3_phases_ce"``.
 
     Raises:
         RecordError: If a run is not on record.
@@ -47,9 +47,9 @@ def recorded(experiments: Sequence[Experiment], name: str) -> list[History]:
     records = [load(e) for e in experiments]
     for e, record in zip(experiments, records, strict=True):
         if record is None:
-            page = PAGES[name].split("/")[1]
+            name = page.split("/")[1]
             raise RecordError(
-                f"{record_path(e)} is missing; `python -m nin figures {page}` trains it"
+                f"{record_path(e)} is missing; `python -m nin figures {name}` trains it"
             )
     return [record.history for record in records if record is not None]
 
@@ -197,7 +197,7 @@ def catapult_plateau() -> Finding:
 )
 def surge_plateau() -> Finding:
     """Measure the clean training accuracy when |w_ni| has halved, at a strength that recovers."""
-    runs = recorded([FIG2.at(RECOVERS, seed=seed) for seed in SEEDS["fig2"]], "fig2")
+    runs = recorded([FIG2.at(RECOVERS, seed=seed) for seed in SEEDS["fig2"]], PAGES["fig2"])
     reached, undisturbed, later, steps = [], [], [], []
     for h, weak in zip(runs, table1_histories("fig2", "decoupled"), strict=True):
         steps.append(_time_below(h.step, h.w_ni / h.w_ni[0], 0.5))
