@@ -44,6 +44,8 @@ SMOOTH = dataclasses.replace(FIG1, activation="softplus")
 """A network without kinks beside the paper's."""
 DEEPER_K = (0.01, 0.1, 1.0)
 """At the layers behind the first, and for the smooth network."""
+LATE_K, LATE_STARTS, LATE_SEEDS = (0.1, 0.35, 0.9), (640, 960), (0, 1, 2)
+"""Where |w_ni| has come down to its floor: in the second and third epoch."""
 PROBES = 8
 """Random directions of the trace."""
 _STEP = ("pull", "fall", "kick", "curvature", "kinks", "bend")
@@ -272,6 +274,25 @@ def slope(found: Sequence[Course], window: int, with_kinks: bool = False) -> Slo
     return ratio(measured[there], said[there])
 
 
+def predicted_floor(c: Course, window: int) -> float:
+    """Return the |w_ni| at which the walk of the kicks would balance the pull of the curvature.
+
+    To leading order ``|w_ni|^2 = eta <|g|^2> / (2 batch_size h)`` with h the curvature along w_ni
+    per square of its length: the noise strength cancels. Here h and ``<|g|^2>`` are those of the
+    window's batches, with the kinks and all that `step_rates` counts as bend.
+
+    Args:
+        c: A run.
+        window: Which window.
+
+    Returns:
+        |w_ni|; NaN where the predicted pull or walk has the wrong sign.
+    """
+    pull = np.nansum((c.curvature + c.kinks)[window])
+    share = -np.nansum(c.bend[window]) / pull if pull else np.nan
+    return float(c.size[window] * np.sqrt(share)) if share > 0 else float("nan")
+
+
 def ratio(measured: np.ndarray, said: np.ndarray) -> Slope:
     """Return the ratio of two sums over independent pairs, with its error.
 
@@ -311,6 +332,11 @@ def paper_runs(layers: Sequence[str] = LAYERS) -> list[Experiment]:
 def smooth_runs() -> list[Experiment]:
     """Return the runs of the network without kinks."""
     return [SMOOTH.at(K, seed=seed) for K in DEEPER_K for seed in SEEDS]
+
+
+def late_runs() -> list[Experiment]:
+    """Return the runs of Fig. 1's network that are watched where |w_ni| rests on its floor."""
+    return [FIG1.at(K, seed=seed) for K in LATE_K for seed in LATE_SEEDS]
 
 
 def _bare(e: Experiment) -> Experiment:
