@@ -30,8 +30,13 @@ def decay_times(
 
     Returns:
         Steps, (runs,); infinite for a run that does not fall so far, or has diverged.
+
+    Raises:
+        ValueError: If the fraction is out of range or missing, or a run has no such quantity.
     """
-    fraction = FALLS[quantity] if fraction is None else fraction
+    fraction = FALLS.get(quantity) if fraction is None else fraction
+    if fraction is None or not 0 < fraction < 1:
+        raise ValueError(f"give {quantity!r} a fraction between 0 and 1, not {fraction}")
     found = [
         np.inf
         if h.diverged_step is not None
@@ -47,22 +52,23 @@ def power(sigma_eps: Sequence[float], tau: np.ndarray) -> np.ndarray:
     A straight line is fitted to the logarithms by least squares.
 
     Args:
-        sigma_eps: Noise strengths, (n,), at least two.
+        sigma_eps: Noise strengths, (n,), at least two, rising.
         tau: Decay times, (n, seeds), finite.
 
     Returns:
         The powers, (seeds,).
 
     Raises:
-        ValueError: If there are fewer than two strengths, or a time is not finite.
+        ValueError: If there are fewer than two strengths, they do not rise, or a time is not finite
+            and positive.
     """
-    tau = np.asarray(tau, float)
-    if len(sigma_eps) < 2 or not np.isfinite(tau).all():
+    sigma, tau = _checked(sigma_eps, tau)
+    if len(sigma) < 2 or not np.isfinite(tau).all():
         raise ValueError(
-            f"a power needs two strengths or more and finite times, not {len(sigma_eps)} strengths "
+            f"a power needs two strengths or more and finite times, not {len(sigma)} strengths "
             f"and {np.count_nonzero(~np.isfinite(tau))} times that are not finite"
         )
-    return np.asarray(np.polyfit(np.log(sigma_eps), np.log(tau), 1)[0])
+    return np.asarray(np.polyfit(np.log(sigma), np.log(tau), 1)[0])
 
 
 def plateau_end(sigma_eps: Sequence[float], tau: np.ndarray, rise: float = RISE) -> np.ndarray:
@@ -74,13 +80,19 @@ def plateau_end(sigma_eps: Sequence[float], tau: np.ndarray, rise: float = RISE)
     Args:
         sigma_eps: Noise strengths, (n,), rising.
         tau: Decay times, (n, seeds); infinite ones count as above, those of the first row as none.
-        rise: The factor.
+        rise: The factor, > 1.
 
     Returns:
         sigma_eps, (seeds,): infinite for a seed whose times never exceed it.
+
+    Raises:
+        ValueError: If strengths do not rise, a time is not positive, or `rise` is not above 1.
     """
-    x, found = np.log(np.asarray(sigma_eps, float)), []
-    for times in np.asarray(tau, float).T:
+    sigma, tau = _checked(sigma_eps, tau)
+    if not rise > 1:
+        raise ValueError(f"rise must be above 1, not {rise}")
+    x, found = np.log(sigma), []
+    for times in tau.T:
         height = np.log(times / times[0]) if np.isfinite(times[0]) else np.full(len(x), np.nan)
         above = np.flatnonzero(height > np.log(rise))
         if not len(above):
@@ -91,3 +103,14 @@ def plateau_end(sigma_eps: Sequence[float], tau: np.ndarray, rise: float = RISE)
         share = 0.0 if np.isinf(high) else (np.log(rise) - low) / (high - low)
         found.append(float(np.exp(x[i - 1] + share * (x[i] - x[i - 1]))))
     return np.array(found)
+
+
+def _checked(sigma_eps: Sequence[float], tau: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    sigma, tau = np.asarray(sigma_eps, float), np.asarray(tau, float)
+    if tau.ndim != 2 or sigma.shape != tau.shape[:1]:
+        raise ValueError(
+            f"expected n noise strengths and times (n, seeds), not {sigma.shape} and {tau.shape}"
+        )
+    if not ((sigma > 0).all() and (np.diff(sigma) > 0).all() and (tau > 0).all()):
+        raise ValueError("noise strengths must be positive and rise, and times be positive")
+    return sigma, tau

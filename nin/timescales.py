@@ -30,6 +30,8 @@ SIGNIFICANCE = 0.01
 _SMOOTH = 5  # records whose median stands for the curve where a window is chosen
 _LEAST = 6  # records of a fit
 _FOLDS = 3.0  # without a floor the automatic window ends when the curve has fallen by e^3
+_RATIOS = (100.0, 1.0, 0.3, 0.1, 0.03, 0.0)  # of constant to proportional noise at the curve's top
+_DARK = 0.01  # of the top: no record is more exact than that, relative to the others
 _TINY = 1e-6  # relative size below which a residual is rounding, not noise
 
 
@@ -48,8 +50,9 @@ class DecayFit:
 
     Attributes:
         outcome: ``EXPONENTIAL``: it describes the records. ``NOT_EXPONENTIAL``: the records fall,
-            but not like this; `tau` is that of the closest exponential. ``UNRESOLVED``: they fall,
-            but the 95% interval of tau has no upper end. ``NO_DECAY``: they do not fall.
+            but not like this; `tau` is that of the closest exponential. ``UNRESOLVED``: these
+            runs fall on average, but the 95% interval of tau, which counts how runs differ, has no
+            upper end: others may not fall. ``NO_DECAY``: they do not fall.
         rate: One over the decay time, per unit of t; negative for growth.
         rate_err: Its standard error.
         dof: Degrees of freedom of `rate_err`, for Student's distribution: runs - 1, or what the
@@ -94,7 +97,13 @@ class DecayFit:
         return self.rate_err * self.tau**2 if np.isfinite(self.tau) else float("inf")
 
     def interval(self, level: float = 0.95) -> tuple[float, float]:
-        """Return the confidence interval of tau at this level; its end may be infinite."""
+        """Return the confidence interval of tau at this level; its end may be infinite.
+
+        Raises:
+            ValueError: If the level is not between 0 and 1.
+        """
+        if not 0 < level < 1:
+            raise ValueError(f"level must lie between 0 and 1, not {level}")
         half = self.rate_err * stats.t.ppf((1 + level) / 2, self.dof)
         low, high = self.rate - half, self.rate + half
         return (1 / high if high > 0 else float("inf"), 1 / low if low > 0 else float("inf"))
@@ -159,7 +168,7 @@ def courses(histories: Sequence[History], quantity: str) -> tuple[Array, Array]:
 
 def _checked(t: Any, values: Any, least: int = 2) -> tuple[Array, Array]:
     t, values = np.asarray(t, float), np.atleast_2d(np.asarray(values, float))
-    if t.ndim != 1 or values.ndim != 2 or values.shape[1] != len(t):
+    if t.ndim != 1 or values.ndim != 2 or values.shape[1] != len(t) or not len(values):
         raise ValueError(
             f"expected t of shape (n,) and values (n,) or (runs, n), not {t.shape} and "
             f"{values.shape}"
@@ -186,7 +195,11 @@ def decay_window(t: Any, values: Any, *, floor: bool = True) -> tuple[float, flo
 
     It begins at the first record, or at the peak if the mean over runs (its running median over 5
     records) rises by more than the `MARGIN` that decides about phases, and falls after it. It ends
-    with the last record; without a floor, where the curve has fallen to e^-3 of its start.
+    with the last record; without a floor, where the curve has fallen to e^-3 of its start, but not
+    before there are 6 records to fit.
+
+    The errors of a fit are those of a window chosen beforehand. Where noise as large as the
+    `MARGIN` decides where it begins, they are too small by up to a third: then choose it yourself.
 
     Args:
         t: Times of the records, (n,), rising.
@@ -202,7 +215,8 @@ def decay_window(t: Any, values: Any, *, floor: bool = True) -> tuple[float, flo
     rises = curve[peak] > MARGIN * curve[0] and peak <= len(t) - _LEAST
     first = peak if rises else 0
     low = curve[first:] < curve[first] * np.exp(-_FOLDS)
-    last = len(t) - 1 if floor or not low.any() else first + int(low.argmax())
+    ends = not floor and curve[first] > 0 and low.any()
+    last = min(first + max(int(low.argmax()), _LEAST - 1), len(t) - 1) if ends else len(t) - 1
     return float(t[first]), float(t[last])
 
 
@@ -270,7 +284,7 @@ def _noise(curve: Array, squares: Array) -> Array:
     Part of the noise may be constant and part proportional to the curve:
     sigma^2 = a^2 + b^2 curve^2, fitted with non-negative a^2 and b^2.
     """
-    scale = np.abs(curve).max()
+    scale = np.abs(curve).max() or 1.0
     least = (_TINY * max(scale, np.finfo(float).tiny)) ** 2
     terms = np.column_stack([np.ones_like(curve), (curve / scale) ** 2])
     variance = np.full_like(curve, squares.mean() + least)
@@ -278,6 +292,12 @@ def _noise(curve: Array, squares: Array) -> Array:
         parts, _ = optimize.nnls(terms / variance[:, None], squares / variance)
         variance = np.maximum(terms @ parts, 1e-4 * squares.mean() + least)
     return np.sqrt(variance)
+
+
+def _mixed(curve: Array, ratio: float) -> Array:
+    """Return the relative size of noise with a constant part, `ratio` of that along the curve."""
+    height = np.abs(curve) / (np.abs(curve).max() or 1.0)
+    return np.asarray(np.sqrt(ratio**2 + height**2 + _DARK**2) / max(1.0, ratio))
 
 
 def _scaled(sigma: Array) -> Any:
@@ -441,12 +461,18 @@ def _fit_runs(t: Array, values: Array, floor: bool) -> _Found:
 def _fit_run(t: Array, y: Array, floor: bool) -> _Found:
     """Fit a single run; errors from its own residuals, and what they remember."""
     model = _Model(t, floor)
-    sigma = _noise(y, np.full_like(y, y.var()))
-    for _ in range(3):  # the fit and the size of its noise depend on each other
-        rate, linear, _ = model.fit(y, _scaled(sigma))
-        curve, columns = model.curve(rate, linear), model.jacobian(rate, linear)
-        sigma = _noise(curve, (y - curve) ** 2)
-    fit = _regress(t, y - curve, columns, sigma)
+    curve = model.curve(*model.fit(y, _scaled(np.ones_like(y)))[:2])
+
+    def tried(ratio: float) -> tuple[_Regression, float, Array, Array, Array, Array]:
+        """Fit with noise of this ratio between its constant and its proportional part."""
+        rate, linear, _ = model.fit(y, _scaled(_mixed(curve, ratio)))
+        found, columns = model.curve(rate, linear), model.jacobian(rate, linear)
+        sigma = _mixed(found, ratio)
+        return _regress(t, y - found, columns, sigma), rate, linear, found, columns, sigma
+
+    # Not from the sizes of residuals: noise that remembers is followed by the fit, and looks small.
+    ratio = min(_RATIOS, key=lambda r: tried(r)[0].deviance)
+    fit, rate, linear, curve, columns, sigma = tried(ratio)
     # Least squares as if records were independent, with the error that their memory gives it.
     x = columns / sigma[:, None]
     apart = np.abs(t[:, None] - t)
@@ -465,7 +491,7 @@ def _fit_run(t: Array, y: Array, floor: bool) -> _Found:
     beta = float(np.exp(optimize.minimize_scalar(left, bounds=(-1.6, 1.1), method="bounded").x))
     other = _Model(t**beta, floor)
     rest = y - other.curve(*other.fit(y, _scaled(sigma))[:2])
-    bent = _regress(t, rest, columns, _noise(y - rest, rest**2))
+    bent = _regress(t, rest, columns, _mixed(y - rest, ratio))
     still = _regress(t, y, np.ones((len(t), 1)), np.full_like(y, max(y.std(), _TINY)))
     gain = still.deviance - fit.deviance
     return _Found(
@@ -519,6 +545,8 @@ def fit_decay(
     t, values = _checked(t, values)
     if not 0 < significance < 1:
         raise ValueError(f"significance must lie between 0 and 1, not {significance}")
+    if not values.any():
+        raise ValueError("all records are 0: there is nothing that could decay")
     first, last = decay_window(t, values, floor=floor) if window is None else window
     inside = (t >= first) & (t <= last)
     if inside.sum() < _LEAST:
@@ -527,37 +555,41 @@ def fit_decay(
             f"{inside.sum()}: record more densely or widen the window"
         )
     t, values = t[inside], values[:, inside]
-    since, fitted = t - t[0], _fit_runs if len(values) > 1 else _fit_run
-    run = values if len(values) > 1 else values[0]
+    # In units of the window and of the largest record: rounding knows no other scale.
+    span, scale = t[-1] - t[0], np.abs(values).max() or 1.0
+    since, run = (t - t[0]) / span, values / scale
+    fitted = _fit_runs if len(values) > 1 else _fit_run
+    run = run if len(values) > 1 else run[0]
     plain = fitted(since, run, False)
     found = fitted(since, run, True) if floor else plain
     floor_at = _floor_of(found.rate, found.linear) if floor else 0.0
     amplitude = float(found.curve[0]) - floor_at
-    rms = float(np.sqrt(((values.mean(0) - found.curve) ** 2).mean()))
+    rms = float(np.sqrt(((values.mean(0) / scale - found.curve) ** 2).mean()))
+    misfit = rms / abs(amplitude) if amplitude else float("inf")
 
     if found.p_fall >= significance:
         outcome, found, floor_at = Outcome.NO_DECAY, plain, 0.0
         amplitude = float(plain.curve[0])
     elif found.p_value < significance:
         outcome = Outcome.NOT_EXPONENTIAL
-    elif found.rate <= found.rate_err * stats.t.ppf(0.975, found.dof):
+    elif found.rate <= max(found.rate_err * stats.t.ppf(0.975, found.dof), _TINY):
         outcome = Outcome.UNRESOLVED
     else:
         outcome = Outcome.EXPONENTIAL
     return DecayFit(
         outcome=outcome,
-        rate=found.rate,
-        rate_err=found.rate_err,
+        rate=found.rate / span,
+        rate_err=found.rate_err / span,
         dof=found.dof,
-        amplitude=amplitude,
-        floor=floor_at,
-        floor_err=found.floor_err if len(found.linear) > 1 else 0.0,
+        amplitude=amplitude * scale,
+        floor=floor_at * scale,
+        floor_err=found.floor_err * scale if len(found.linear) > 1 else 0.0,
         window=(float(t[0]), float(t[-1])),
         records=len(t),
         runs=len(values),
         chi_sq=found.chi_sq,
         p_value=found.p_value,
-        misfit=rms / abs(amplitude) if amplitude else float("inf"),
+        misfit=misfit,
     )
 
 
@@ -567,6 +599,14 @@ def _estimate(each: Array) -> Estimate:
     return Estimate(float(each.mean()), float(each.std(ddof=1) / np.sqrt(len(each))), each)
 
 
+def _median(values: Array, half: int) -> Array:
+    """Return the median of up to `half` records either side, of fewer near the ends."""
+    n = values.shape[-1]
+    reach = [min(i, n - 1 - i, half) for i in range(n)]
+    columns = [np.median(values[:, i - r : i + r + 1], 1) for i, r in enumerate(reach)]
+    return np.stack(columns, 1)
+
+
 def time_to(t: Any, values: Any, fraction: float = np.exp(-1), *, smooth: int = 1) -> Estimate:
     """Measure when each run first falls to a fraction of its first record.
 
@@ -574,8 +614,8 @@ def time_to(t: Any, values: Any, fraction: float = np.exp(-1), *, smooth: int = 
         t: Times of the records, (n,), rising.
         values: The records, (runs, n) or (n,), the first of each run > 0.
         fraction: Of the first record, in (0, 1); by default 1/e.
-        smooth: Records of which the running median is taken first; 1 for none. Noise makes a first
-            crossing early.
+        smooth: Records of which the running median is taken first, fewer towards the ends; 1 for
+            none. Noise makes a first crossing early.
 
     Returns:
         Times since the first record, linear between records in the logarithm of the values where
@@ -594,7 +634,9 @@ def time_to(t: Any, values: Any, fraction: float = np.exp(-1), *, smooth: int = 
         raise ValueError(
             "each run must start above 0 for a fraction of its start to mean something"
         )
-    curves = values / values[:, :1] if smooth <= 1 else _smooth(values, smooth) / values[:, :1]
+    if smooth < 1 or smooth != int(smooth):
+        raise ValueError(f"smooth must be a whole number >= 1, not {smooth}")
+    curves = _median(values, int(smooth) // 2) / values[:, :1]
     each = np.full(len(curves), np.inf)
     for k, curve in enumerate(curves):
         below = np.flatnonzero(curve <= fraction)
@@ -613,7 +655,9 @@ def initial_time(t: Any, values: Any, fall: float = 0.1) -> Estimate:
 
     The slope is that of a parabola at the first record, fitted by least squares to the logarithm
     of the records up to the first one that has fallen by `fall`, at least 4. It needs no floor and
-    no exponential; it is the tau of Sec. 4 of Levi et al. (2022), a rate at t = 0.
+    no exponential; it is the tau of Sec. 4 of Levi et al. (2022), a rate at t = 0. Noise makes it
+    long, and a run may not fall at all by it: with white noise of a hundredth of the start and 30
+    records per tau the median is a quarter too long.
 
     Args:
         t: Times of the records, (n,), rising, at least 4.

@@ -44,6 +44,11 @@ CASES = {
     "three runs, log-spaced": (LOG_SPACED, {"runs": 3, "memory": 3}, True),
     "one run, white": (DENSE, {"runs": 1, "memory": 0, "floor": 0.0}, False),
     "one run, memory": (DENSE, {"runs": 1, "memory": 8, "floor": 0.0}, False),
+    "one run, proportional": (
+        LOG_SPACED[LOG_SPACED < 90],
+        {"runs": 1, "memory": 8, "floor": 0.0, "proportional": True},
+        False,
+    ),
 }
 N = 120
 
@@ -148,8 +153,9 @@ def test_another_shape_is_called_not_exponential(shape, runs, floor):
                   floor=floor, window=(0, 119)).outcome
         for _ in range(10)
     ]  # fmt: skip
-    if runs == 1 and shape == "power law":  # its misfit may as well be noise that remembers
+    if runs == 1:  # a misfit may as well be noise that remembers, of a power law always
         assert Outcome.EXPONENTIAL not in found
+        assert shape == "power law" or found.count(Outcome.NOT_EXPONENTIAL) >= 7
     else:
         assert found.count(Outcome.NOT_EXPONENTIAL) >= 9
 
@@ -193,10 +199,14 @@ def test_a_short_window_is_unresolved_with_a_floor_and_a_time_without():
 def test_time_has_the_unit_of_t_and_values_any_unit():
     rng = np.random.default_rng(6)
     y = records(rng, DENSE, 3, 3)
-    one, other = fit_decay(DENSE, y), fit_decay(7 + 200 * DENSE, 1e-8 * y)
-    assert np.isclose(other.tau / one.tau, 200, rtol=1e-4)  # of the search for the best rate
-    assert np.isclose(other.tau_err / one.tau_err, 200, rtol=1e-2)
-    assert other.outcome is one.outcome and np.isclose(other.p_value, one.p_value, rtol=0.02)
+    for runs in (y, y[0]):
+        one = fit_decay(DENSE, runs)
+        for unit, scale in ((200, 1e-8), (1e8, 1e30), (1e-9, 1e-30)):
+            other = fit_decay(unit * (7 + DENSE), scale * runs)
+            assert np.isclose(other.tau / one.tau, unit, rtol=1e-6)
+            assert np.isclose(other.tau_err / one.tau_err, unit, rtol=1e-4)
+            assert np.isclose(other.floor / one.floor, scale, rtol=1e-4)
+            assert other.outcome is one.outcome and np.isclose(other.p_value, one.p_value)
 
 
 def test_the_window_starts_at_a_peak_and_ends_at_the_floor_or_e_cubed():
@@ -205,6 +215,9 @@ def test_the_window_starts_at_a_peak_and_ends_at_the_floor_or_e_cubed():
     assert abs(first - 20) <= 2 and abs(last - 50) <= 2  # a median over 5 records
     assert decay_window(DENSE, rises, floor=True)[1] == DENSE[-1]
     assert decay_window(DENSE, np.exp(-DENSE / 10), floor=False)[0] == 0
+    # Six records at least, however fast it falls; no share of a start below 0.
+    assert decay_window(DENSE, np.exp(-DENSE), floor=False) == (0, 5)
+    assert decay_window(DENSE, -np.exp(-DENSE / 10), floor=False) == (0, 119)
     fit = fit_decay(DENSE, rises, window=(25, 90))
     assert fit.window == (25, 90) and abs(fit.tau - 10) < 1e-3
 
@@ -221,6 +234,9 @@ def test_time_to_a_fraction_interpolates_and_may_never_come():
     noisy = y[:1] + 0.1 * rng.standard_normal((50, 120))
     early, smooth = (time_to(DENSE, noisy, smooth=width).value for width in (1, 15))
     assert early < smooth and abs(smooth - TAU) < 4
+    # The median reaches less far at the ends, so that the first record is the start.
+    assert 0 < time_to(np.arange(6), [1, 0.3, 0.35, 0.1, 0.05, 0.04], smooth=5).value < 1
+    assert np.isclose(time_to(DENSE, 1 - DENSE / 125, 0.05, smooth=5).value, 118.75, atol=0.1)
 
 
 def test_initial_time_is_the_rate_at_the_start():
@@ -260,6 +276,10 @@ def test_courses_takes_what_all_runs_recorded():
         (lambda: fit_decay(DENSE[::-1], DENSE), "must rise"),
         (lambda: fit_decay(DENSE, np.full(120, np.nan)), "must be finite"),
         (lambda: fit_decay(DENSE, DENSE, significance=2), "between 0 and 1"),
+        (lambda: fit_decay(DENSE, np.zeros((2, 120))), "all records are 0"),
+        (lambda: fit_decay(DENSE, np.zeros((0, 120))), "expected t of shape"),
+        (lambda: fit_decay(DENSE, np.exp(-DENSE / 9)).interval(1.5), "between 0 and 1"),
+        (lambda: time_to(DENSE, DENSE + 1, smooth=2.5), "whole number"),
         (lambda: time_to(DENSE, DENSE), "start above 0"),
         (lambda: time_to(DENSE, DENSE + 1, 2), "between 0 and 1"),
         (lambda: initial_time(DENSE, -DENSE - 1), "must be > 0"),
