@@ -73,10 +73,10 @@ def draw_slopes(ax: Axes, groups: dict[str, list[Course]]) -> None:
         windows = len(found[0].starts)
         for w in range(windows):
             x = place + 0.7 * ((w + 0.5) / windows - 0.5)
+            if not is_resolved(slope(found, w)):  # next to no curvature left
+                continue
             for shift, kinked in ((-0.04, False), (0.04, True)):
                 s = slope(found, w, kinked)
-                if not is_resolved(s):
-                    continue
                 color, fill = (KINKED, "white") if kinked else (ALONE, ALONE)
                 ax.errorbar(x + shift, s.value, s.err, fmt="o", ms=4, color=color, mfc=fill)
     ax.axhline(1, color="black", lw=1, zorder=0)

@@ -216,7 +216,7 @@ FIG1_CENTER = FIG1.at(0.01, epochs=100)
 FIG1_STRONGER = FIG1.at(0.1, epochs=15, evaluations=2)
 """Ten times its noise variance, to see whether the strength matters."""
 FIG1_RIGHT = dataclasses.replace(FIG1, epochs=3, evaluations=4, precision="bf16")
-"""Fig. 1, right: half a decade of noise strengths and more, so products in bfloat16."""
+"""Fig. 1, right: many strengths, two kinds of NIN, several seeds; so products in bfloat16."""
 FIG1_RIGHT_K = (1e-5, 1e-4, 1e-3, 3e-3, 0.01, 0.02, 0.05, 0.1, 0.2, 0.35, 0.5, 0.7, 0.9, 1.1, 1.3,
                 1.5, 1.8, 2.2, 2.7)  # fmt: skip
 FIG2 = Experiment(loss="mse", epochs=100)

@@ -28,6 +28,7 @@ from nin.experiments import D_OUT, Experiment
 from nin.losses import Loss
 from nin.models import MLP
 from nin.nodes import NOISE_LAWS, NoiseInjection, find_node
+from nin.probe import local_loss
 from nin.seeds import generator
 from nin.theory import noise_map
 
@@ -214,6 +215,22 @@ def decay_time(e: Experiment, data: Dataset, n: int = SAMPLES) -> float:
     if not below or below[0] == 0:
         return float("inf")
     return float(np.exp(brentq(left, ends[below[0] - 1], ends[below[0]])))
+
+
+def initial_rate(e: Experiment, data: Dataset, n: int = SAMPLES) -> float:
+    """Return the rate at which |w_ni| begins to fall, per step and per sigma_eps^2, by Eq. (2).
+
+    That is ``eta w_ni^T <H> w_ni / |w_ni|^2`` at the initial weights, without noise or kick.
+
+    Args:
+        e: The experiment; its own sigma_eps is of no account.
+        data: The first `n` of its training images are used.
+        n: Number of images.
+    """
+    model = e.network()
+    w = _node(model).w_ni.detach()
+    local = local_loss(model, e.layer, data.train_x[:n], data.train_y[:n], e.criterion())
+    return e.eta * float(w @ local.mean_product(w)) / float(w.square().sum())
 
 
 def output_hessian(loss: Loss, z: Tensor, y: Tensor | None = None) -> Tensor:

@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from nin.courses import Course, Watch, course_path, courses, over, ratio, slope
+from nin.courses import Course, Watch, course_path, courses, over, predicted_floor, ratio, slope
 from nin.experiments import FIG1
 from nin.losses import Loss
 from nin.network_boundaries import training_data
@@ -118,3 +118,25 @@ def test_what_cannot_be_had_is_said(tmp_path: Path) -> None:
         courses([dataclasses.replace(SMALL, sigma_eps=0.0)], STARTS, LENGTH, tmp_path)
     with pytest.raises(RecordError, match="python -m nin figures curvature"):
         courses([SMALL], STARTS, LENGTH, tmp_path, may_train=False)
+
+
+@pytest.mark.parametrize("far", [0.2, 1.0, 5.0])
+def test_the_floor_is_where_a_walk_with_a_pull_comes_to_rest(far: float) -> None:
+    rate, kick, n = 0.02, 0.01, 400
+    rng, w = np.random.default_rng(0), np.zeros((2000, n))
+    for _ in range(300):  # six relaxation times
+        w = (1 - rate) * w + kick * rng.normal(size=w.shape)
+    rest = np.sqrt(np.square(w).sum(1).mean())
+    size, steps = far * rest, np.ones((1, 20))
+    bend = -n * kick**2 / size**2 / 2  # the walk across w_ni, as `step_rates` has it
+    c = dataclasses.replace(quadratic(), curvature=rate * steps, kinks=0 * steps, bend=bend * steps)
+    # A rate of 0.02 per step is finite: the walk's own rest is higher by rate / 4.
+    found = predicted_floor(dataclasses.replace(c, size=np.array([size])), 0)
+    assert found == pytest.approx(rest, rel=rate)
+
+
+def test_without_a_pull_there_is_no_floor() -> None:
+    c, none = quadratic(), np.zeros((1, 200))
+    for pull, bend in ((0, -1), (-1, 1), (1, 1), (-1, -1)):
+        c = dataclasses.replace(c, curvature=none + pull, kinks=none, bend=none + bend)
+        assert np.isnan(predicted_floor(c, 0))

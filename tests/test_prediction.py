@@ -24,6 +24,7 @@ from nin.prediction import (
     curve,
     decay_time,
     halves,
+    initial_rate,
     output_hessian,
     top_curvature,
 )
@@ -185,6 +186,17 @@ def test_noise_alone_diverges_where_gradient_descent_on_it_does(activation: str)
 
 
 # ---- decay
+
+
+@pytest.mark.parametrize("loss", ["mse", "ce"])
+@pytest.mark.parametrize("seed", [0, 3])
+def test_the_initial_rate_is_that_of_the_dense_hessian(loss: str, seed: int, data: Dataset) -> None:
+    e = dataclasses.replace(TINY, loss=loss, depth=2, width=30, seed=seed, activation="tanh")
+    model = e.network()
+    w = node(model).w_ni.detach()
+    local = LocalLoss(model, e.layer, data.train_x[:40], data.train_y[:40], e.criterion().values)
+    h = float(w @ local.mean_hessian() @ w / w.square().sum())
+    assert initial_rate(e, data, 40) == pytest.approx(e.eta * h, rel=1e-4, abs=1e-9)
 
 
 @pytest.mark.parametrize("loss", ["mse", "ce"])

@@ -9,12 +9,16 @@ import numpy as np
 from nin.claims import Finding, Verdict, claim, mean
 from nin.courses import (
     DEEPER_K,
+    LATE_K,
+    LATE_STARTS,
     LAYERS,
     STARTS,
     Course,
     courses,
     is_resolved,
+    late_runs,
     paper_runs,
+    predicted_floor,
     slope,
     smooth_runs,
 )
@@ -117,4 +121,30 @@ def layers_differ() -> Finding:
         float(np.exp(off) * err),
         len(measured),
         "that ratio of rates, measured over the Hessians', geometric mean outside catapults",
+    )
+
+
+@claim(
+    "C10-NET",
+    "The NIWs decay until the kick of Eq. (2), of mean zero, is as large as the pull.",
+    "Sec. 3",
+    "figures/fig1_timescales",
+)
+def network_floor() -> Finding:
+    """Compare |w_ni| late in training with the length at which kicks and pull balance."""
+    found = courses(late_runs(), LATE_STARTS, may_train=False, progress=False)
+    rows = [[c.size[w] / predicted_floor(c, w) for w in range(len(LATE_STARTS))] for c in found]
+    each = np.mean(rows, 1)
+    value, err = mean(each)
+    near = 1 / SCALE < value < SCALE
+    sizes = [c.size.mean() for c in found]
+    return Finding(
+        Verdict.REPRODUCED if near else Verdict.DIFFERS,
+        f"It comes to rest {'about there' if near else 'elsewhere'}, at a length that the noise "
+        f"strength hardly moves: {min(sizes):.2f} to {max(sizes):.2f} over a range of "
+        f"{max(LATE_K) / min(LATE_K):.0f} in variance.",
+        value,
+        err,
+        len(each),
+        "|w_ni| in the second and third epoch over the length predicted from gradient and Hessian",
     )

@@ -9,14 +9,18 @@ import numpy as np
 
 from nin.claims import Finding, Verdict, claim, mean
 from nin.claims.table1 import recorded
-from nin.experiments import FIG1_CENTER, FIG1_STRONGER, Experiment
+from nin.decay_times import decay_times, plateau_end, power
+from nin.experiments import FIG1_CENTER, FIG1_RIGHT, FIG1_RIGHT_K, FIG1_STRONGER, Experiment
 from nin.history import History
 from nin.memorisation import BASE, MEMORISATION, Memory, memory
+from nin.phases import Phase, most_common_phase
 from nin.timescales import Outcome, courses, fit_decay, time_to
+from nin.walks import FIG1_WEAK, distances, increments
 
-CENTER_SEEDS, SEEDS = (0, 1), (0, 1, 2)
+SEEDS = (0, 1, 2)
 LABEL_NOISE = (0.0, 0.2, 0.5)
 DECAY, MEMORY = "figures/fig1_decay", "figures/memorisation"
+TIMES = "figures/fig1_timescales"
 ALIKE = 0.5
 """Relative difference of |w_ni| that a reader of Fig. 1 would overlook on its axis."""
 SIGMAS = 4
@@ -34,7 +38,7 @@ def center(fixed: bool, base: Experiment = FIG1_CENTER) -> list[History]:
     Raises:
         RecordError: If a run is not on record.
     """
-    return recorded([replace(base, seed=seed, fixed=fixed) for seed in CENTER_SEEDS], DECAY)
+    return recorded([replace(base, seed=seed, fixed=fixed) for seed in SEEDS], DECAY)
 
 
 @lru_cache
@@ -109,7 +113,7 @@ def exponential_decays() -> Finding:
     else:
         named = {"w_ni": "|w_ni|", "train_loss": "the training loss", "val_loss": "the test loss"}
         bad = [named[name] for name in outcomes if name not in good]
-        verdict = Verdict.CORRECTED if apart else Verdict.DIFFERS
+        verdict = Verdict.CORRECTED if good and apart else Verdict.DIFFERS
         says = f"All fall, at paces of their own, but no exponential: {', '.join(bad)}."
     return Finding(
         verdict, says, *mean(ratio), len(ratio), "time to 1/e, |w_ni| over training loss"
@@ -129,6 +133,11 @@ def fixed_and_redrawn() -> Finding:
     apart, strong_apart = (
         abs(v - 1) > max(ALIKE, SIGMAS * e) for v, e in ((value, err), (strong, strong_err))
     )
+    far = [
+        distances(increments(replace(FIG1_WEAK, fixed=kind), SEEDS, may_train=False))[:, -1]
+        for kind in (False, True)
+    ]
+    walked = mean(far[1] / far[0])[0]
     if not apart and not strong_apart:
         verdict, says = Verdict.REPRODUCED, "They decay alike and end alike."
     elif apart and strong_apart:
@@ -139,14 +148,15 @@ def fixed_and_redrawn() -> Finding:
             "They are the same in the first epoch. Then it depends on the strength: at K = "
             f"{FIG1_STRONGER.K:.2g} they stay together, with a ratio of {strong:.2f} after "
             f"{FIG1_STRONGER.epochs} epochs; at K = {FIG1_CENTER.K:.2g} the fixed one stops "
-            "decaying and is memorised."
+            f"decaying and is memorised; at K = {FIG1_WEAK.K:.2g} it moves straight on while the "
+            f"other walks at random, {walked:.1f} times as far in {FIG1_WEAK.epochs} epochs."
         )
     return Finding(
         verdict,
         says,
         value,
         err,
-        len(CENTER_SEEDS),
+        len(SEEDS),
         f"final |w_ni| at K = {FIG1_CENTER.K:.2g}, fixed over re-randomised",
     )
 
@@ -154,6 +164,57 @@ def fixed_and_redrawn() -> Finding:
 def _fixed_over_anew(base: Experiment) -> np.ndarray:
     anew, fixed = (courses(center(kind, base), "w_ni")[1][:, -1] for kind in (False, True))
     return fixed / anew
+
+
+@lru_cache
+def right(fixed: bool) -> dict[float, list[History]]:
+    """Return the runs of Fig. 1's right panel: a history per seed, by sigma_eps.
+
+    Args:
+        fixed: Whether each image keeps its eps.
+
+    Raises:
+        RecordError: If a run is not on record.
+    """
+    base = replace(FIG1_RIGHT, fixed=fixed)
+    runs = [base.at(K) for K in FIG1_RIGHT_K]
+    return {e.sigma_eps: recorded([replace(e, seed=s) for s in SEEDS], TIMES) for e in runs}
+
+
+@claim(
+    "C7",
+    "Decay times of the NIWs and of both losses are functions of the noise strength, over the four "
+    "phases in turn, alike for a fixed and a re-randomised NIN.",
+    "Fig. 1, right",
+    TIMES,
+)
+def decay_times_over_phases() -> Finding:
+    """Name the phases of the sweep, and measure the power of the NIWs' time in the decay phase."""
+    sweeps = [right(fixed) for fixed in (False, True)]
+    found = [[most_common_phase(hs) for hs in sweep.values()] for sweep in sweeps]
+    orders = [[list(Phase).index(phase) for phase, _ in row] for row in found]
+    four = all(order == sorted(order) and set(order) == set(range(4)) for order in orders)
+    alike = orders[0] == orders[1]
+    decay = [
+        sigma
+        for sigma, phase in zip(sweeps[0], found[0], strict=True)
+        if phase == (Phase.DECAY, len(SEEDS))
+    ]
+    powers = power(decay, np.array([decay_times(sweeps[0][s], "w_ni") for s in decay]))
+    losses = np.array([decay_times(hs, "train_loss") for hs in sweeps[0].values()])
+    end = plateau_end(list(sweeps[0]), losses)
+    places = np.searchsorted(list(sweeps[0]), end.mean())
+    where = found[0][min(int(places), len(found[0]) - 1)][0]
+    kinds = ", at the same strengths for both kinds" if alike else ""
+    return Finding(
+        Verdict.REPRODUCED if four and alike else Verdict.CORRECTED,
+        f"{'All four phases come in order' if four else 'Not all phases come in order'}{kinds}. "
+        "The losses' times are flat at first and leave their plateau at sigma_eps = "
+        f"{end.mean():.0f}, in the {where} phase.",
+        *mean(powers),
+        len(powers),
+        "power of sigma_eps in the time of |w_ni| over the decay phase; Eq. (2): -2",
+    )
 
 
 @claim(
