@@ -278,8 +278,9 @@ def predicted_floor(c: Course, window: int) -> float:
     """Return the |w_ni| at which the walk of the kicks would balance the pull of the curvature.
 
     To leading order ``|w_ni|^2 = eta <|g|^2> / (2 batch_size h)`` with h the curvature along w_ni
-    per square of its length: the noise strength cancels. Here h and ``<|g|^2>`` are those of the
-    window's batches, with the kinks and all that `step_rates` counts as bend.
+    per square of its length: the noise strength cancels. Here pull and walk are those of the
+    window's batches, with the kinks and all that `step_rates` counts as bend, some of which grows
+    with the noise; the walk goes as 1/|w_ni|^2. Steps without either number do not count.
 
     Args:
         c: A run.

@@ -79,11 +79,11 @@ def plateau_end(sigma_eps: Sequence[float], tau: np.ndarray, rise: float = RISE)
 
     Args:
         sigma_eps: Noise strengths, (n,), rising.
-        tau: Decay times, (n, seeds); infinite ones count as above, those of the first row as none.
+        tau: Decay times, (n, seeds); infinite ones count as above.
         rise: The factor, > 1.
 
     Returns:
-        sigma_eps, (seeds,): infinite for a seed whose times never exceed it.
+        sigma_eps, (seeds,): infinite for a seed whose times never exceed it, or whose first is.
 
     Raises:
         ValueError: If strengths do not rise, a time is not positive, or `rise` is not above 1.

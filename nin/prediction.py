@@ -226,6 +226,9 @@ def initial_rate(e: Experiment, data: Dataset, n: int = SAMPLES) -> float:
         e: The experiment; its own sigma_eps is of no account.
         data: The first `n` of its training images are used.
         n: Number of images.
+
+    Returns:
+        The rate; negative if |w_ni| begins to grow.
     """
     model = e.network()
     w = _node(model).w_ni.detach()
