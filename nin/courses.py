@@ -34,7 +34,7 @@ from nin.records import RESULTS, RecordError, provenance, read_arrays, record_ke
 from nin.training import hide_bar, train
 
 COURSES = RESULTS / "curvature"
-K_VALUES = (1e-4, 0.01, 0.1, 0.5, 1.0, 1.4)
+K_VALUES = (1e-4, 0.01, 0.1, 0.5, 1.0, 1.2)
 """From the decoupled phase to the catapult, in the unit of Table 1."""
 LAYERS = ("layers.0", "layers.1", "layers.2")
 SEEDS = (0, 1, 2)
