@@ -82,6 +82,7 @@ def draw_slopes(ax: Axes, groups: dict[str, list[Course]]) -> None:
     ax.axhline(1, color="black", lw=1, zorder=0)
     ax.axhline(0.5, color=PRINTED, lw=1, ls=":", zorder=0)
     ax.set_xticks(range(len(groups)), list(groups))
+    ax.set_xlim(-0.5, len(groups) - 0.5)
 
 
 def add_slope_legend(fig: Figure) -> None:
