@@ -182,9 +182,9 @@ def _checked(t: Any, values: Any, least: int = 2) -> tuple[Array, Array]:
     return t, values
 
 
-def _smooth(values: Array, width: int = _SMOOTH) -> Array:
-    """Return the running median of the last axis, over at most `width` records."""
-    half = min(width, values.shape[-1]) // 2
+def _smooth(values: Array) -> Array:
+    """Return the running median of the last axis, over at most `_SMOOTH` records."""
+    half = min(_SMOOTH, values.shape[-1]) // 2
     ends = [(0, 0)] * (values.ndim - 1) + [(half, half)]
     padded = np.pad(values, ends, mode="reflect")
     return np.median(np.lib.stride_tricks.sliding_window_view(padded, 2 * half + 1, -1), -1)
@@ -471,8 +471,9 @@ def _fit_run(t: Array, y: Array, floor: bool) -> _Found:
         return _regress(t, y - found, columns, sigma), rate, linear, found, columns, sigma
 
     # Not from the sizes of residuals: noise that remembers is followed by the fit, and looks small.
-    ratio = min(_RATIOS, key=lambda r: tried(r)[0].deviance)
-    fit, rate, linear, curve, columns, sigma = tried(ratio)
+    fits = {ratio: tried(ratio) for ratio in _RATIOS}
+    ratio = min(fits, key=lambda r: fits[r][0].deviance)
+    fit, rate, linear, curve, columns, sigma = fits[ratio]
     # Least squares as if records were independent, with the error that their memory gives it.
     x = columns / sigma[:, None]
     apart = np.abs(t[:, None] - t)

@@ -77,14 +77,20 @@ class _Places:
     """Keeps w_ni as it is at the start of each epoch: an observer for `nin.train`."""
 
     def __init__(self, epochs: int, batch_size: int) -> None:
-        self.steps = range(0, epochs * -(-N_TRAIN // batch_size), -(-N_TRAIN // batch_size))
+        steps_per_epoch = -(-N_TRAIN // batch_size)
+        self.steps = range(0, epochs * steps_per_epoch, steps_per_epoch)
         self.places: list[Tensor] = []
 
     def see(self, run: int, step: int, model: nn.Module, x: Tensor, y: Tensor, eps: Tensor) -> None:
         """Look at the network before a step; see `nin.training.Observer`."""
-        found = find_node(model)
-        assert found is not None  # an experiment's network has one
-        self.places.append(found[1].w_ni.detach().double().clone())
+        self.places.append(_w_ni(model))
+
+
+def _w_ni(model: nn.Module) -> Tensor:
+    """Return a copy of w_ni as it is now, (features,)."""
+    found = find_node(model)
+    assert found is not None  # an experiment's network has one
+    return found[1].w_ni.detach().double().clone()
 
 
 def _walk(e: Experiment) -> np.ndarray:
@@ -101,8 +107,7 @@ def _walk(e: Experiment) -> np.ndarray:
         evaluations=0,
         observer=watch,
     )
-    watch.see(0, 0, model, *[torch.empty(0)] * 3)
-    w = torch.stack(watch.places)
+    w = torch.stack([*watch.places, _w_ni(model)])
     steps = w.diff(dim=0) / w[0].norm()
     return (steps @ steps.T).numpy()
 
