@@ -3,7 +3,7 @@
     python benchmarks/linear.py [--runs 100000] [--steps 100] [--rounds 5]
 
 Contenders, all in Wishart mode from the same initial weights, one thread:
-  nin        `nin.linear.simulate`, from arguments to result
+  nin        `nin.linear.model.simulate`, from arguments to result
   numpy      a loop over steps; each draws and moves all runs as arrays, by the same compiled step
   python     a loop over runs and steps in plain Python, on fewer runs
 
@@ -24,7 +24,7 @@ os.environ |= {"OMP_NUM_THREADS": "1", "MKL_NUM_THREADS": "1"}
 
 import numpy as np
 
-from nin.linear import simulate, step
+from nin.linear.model import simulate, step
 
 ETA, M, SIGMA_EPS, BATCH = 0.01, 1.0, 5.0, 100
 

@@ -45,7 +45,7 @@ def main() -> None:
     if options.worker:
         print(json.dumps(measure(*options.worker, options.seconds)))
         return
-    from nin.records import provenance  # noqa: PLC0415  (its torch is not what a worker measures)
+    from nin.studies.records import provenance  # noqa: PLC0415  (its torch is not what a worker measures)
 
     made = provenance("cpu")
     print(f"{made['device']}, torch {made['torch']}, commit {made['commit']}, {made['utc']} UTC")
@@ -133,7 +133,7 @@ def bound(net: str) -> Callable[[], int]:
 
 def ours(net: str, runs: int = 1, precision: str = "float32") -> Callable[[], int]:
     """`nin.train` as it is, over a part of the data that makes short epochs."""
-    from nin.training import train  # noqa: PLC0415
+    from nin.networks.training import train  # noqa: PLC0415
 
     e, data = _experiment(net), _data()
     models = [e.network() for _ in range(runs)]
@@ -162,7 +162,7 @@ def dataloader(net: str) -> Callable[[], int]:
     from torchvision import transforms  # noqa: PLC0415
     from torchvision.datasets import FashionMNIST  # noqa: PLC0415
 
-    from nin.data import prepare  # noqa: PLC0415
+    from nin.networks.data import prepare  # noqa: PLC0415
 
     e = _experiment(net)
     model, criterion = e.network(), _criterion(net)
@@ -282,7 +282,7 @@ DESCRIPTIONS = {
 
 
 def _experiment(net: str):
-    from nin.experiments import FIG1, FIG2  # noqa: PLC0415
+    from nin.studies.experiment import FIG1, FIG2  # noqa: PLC0415
 
     return {"fig1": FIG1.at(1e-3), "fig2": FIG2.at(1.0)}[net]
 
@@ -297,7 +297,7 @@ def _criterion(net: str):
 
 
 def _data():
-    from nin.data import Dataset, load  # noqa: PLC0415
+    from nin.networks.data import Dataset, load  # noqa: PLC0415
 
     data = load()
     return Dataset(data.train_x[:SUBSET], data.train_y[:SUBSET], data.val_x[:100], data.val_y[:100])

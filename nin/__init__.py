@@ -9,11 +9,11 @@
 True
 """
 
-from nin.data import Dataset
-from nin.history import History
-from nin.nodes import NoiseInjection, attach
-from nin.phases import Phase, PhaseFinding, classify_phase
-from nin.training import train
+from nin.networks.data import Dataset
+from nin.networks.nodes import NoiseInjection, attach
+from nin.networks.training import train
+from nin.runs.history import History
+from nin.runs.phases import Phase, PhaseFinding, classify_phase
 
 __all__ = [
     "Dataset",

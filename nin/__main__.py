@@ -12,10 +12,10 @@ from typing import Any
 
 import yaml
 
-from nin.data import DataError, prepare
-from nin.experiments import EXPERIMENTS, Experiment, experiment, strengths
-from nin.phases import classify_phase
-from nin.records import RESULTS, RecordError, RunRecord, record_path
+from nin.networks.data import DataError, prepare
+from nin.runs.phases import classify_phase
+from nin.studies.experiment import EXPERIMENTS, Experiment, experiment, strengths
+from nin.studies.records import RESULTS, RecordError, RunRecord, record_path
 
 _DATA_EXAMPLES = """examples:
   python -m nin data
@@ -69,7 +69,7 @@ def _data(options: argparse.Namespace) -> None:
 
 
 def _run(options: argparse.Namespace) -> None:
-    from nin.sweep import run_or_load  # noqa: PLC0415  (importing processes' machinery takes time)
+    from nin.studies.sweep import run_or_load  # noqa: PLC0415  (importing processes' machinery takes time)
 
     e = _experiment(options, options.seed, options.sigma_eps, options.K)
     [record] = run_or_load([e], recompute=options.recompute, folder=options.results)
@@ -78,7 +78,7 @@ def _run(options: argparse.Namespace) -> None:
 
 
 def _sweep(options: argparse.Namespace) -> None:
-    from nin.sweep import run_or_load  # noqa: PLC0415
+    from nin.studies.sweep import run_or_load  # noqa: PLC0415
 
     given = [(s, None) for s in options.sigma_eps or []] + [(None, k) for k in options.K or []]
     if not given:
@@ -93,7 +93,7 @@ def _sweep(options: argparse.Namespace) -> None:
 def _figures(options: argparse.Namespace) -> None:
     from papermill.exceptions import PapermillExecutionError  # noqa: PLC0415
 
-    from nin.notebooks import PAGES, is_current, run_page  # noqa: PLC0415
+    from nin.companion.pages import PAGES, is_current, run_page  # noqa: PLC0415
 
     parameters: dict[str, object] = {}
     if options.file:
@@ -126,7 +126,7 @@ def _yaml(text: str, where: str) -> Any:
 
 
 def _claims(options: argparse.Namespace) -> None:
-    from nin.claims import ledger  # noqa: PLC0415
+    from nin.companion.claims.ledger import ledger  # noqa: PLC0415
 
     claims = ledger()
     if unknown := sorted(set(options.ids) - {c.id for c in claims}):

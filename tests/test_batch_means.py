@@ -3,9 +3,10 @@
 import numpy as np
 import pytest
 
-from nin import batch_means as mc
-from nin.theory import linear, theorem
+from nin.linear import batch_means as mc
 from nin.theory import symbols as s
+from nin.theory import theorem
+from nin.theory import two_layer as linear
 
 # 16 fits and 112 variances at 5 standard errors: a false alarm in 1e4 runs at most.
 FAR = 5

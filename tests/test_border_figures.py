@@ -6,16 +6,16 @@ import matplotlib.pyplot as plt
 import numpy as np
 import pytest
 
-from nin.border_figures import (
+from nin.companion.figures.border_bars import (
     Comparison,
     add_legend,
     draw_borders,
     draw_comparison,
     draw_outcomes,
 )
-from nin.figures import PHASE_COLORS
-from nin.phases import Phase
-from nin.saturation import Outcomes
+from nin.companion.figures.style import PHASE_COLORS
+from nin.runs.phases import Phase
+from nin.studies.borders.saturation import Outcomes
 
 
 @pytest.fixture

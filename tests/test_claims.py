@@ -7,7 +7,7 @@ import math
 import pytest
 
 from nin.__main__ import main
-from nin.claims import Finding, Verdict, claim, ledger
+from nin.companion.claims.ledger import Finding, Verdict, claim, ledger
 
 PINNED = {
     "C1-LIN": Verdict.REPRODUCED,

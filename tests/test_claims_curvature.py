@@ -9,12 +9,12 @@ import numpy as np
 import pytest
 from test_claims_boundaries import page_defaults
 
-from nin import courses as runs
-from nin import trace_estimates as traces
-from nin.claims import curvature as claims
-from nin.claims import ledger
-from nin.courses import Course
-from nin.experiments import FIG1
+from nin.companion.claims import local_curvature as claims
+from nin.companion.claims.ledger import ledger
+from nin.studies import traces
+from nin.studies import windows as runs
+from nin.studies.experiment import FIG1
+from nin.studies.windows import Course
 
 
 def test_the_page_shows_by_default_what_the_claims_read() -> None:

@@ -2,8 +2,8 @@
 
 import pytest
 
-from nin.claims import Verdict
-from nin.claims import derivation as claims
+from nin.companion.claims import derivation as claims
+from nin.companion.claims.ledger import Verdict
 
 EXPECTED = {
     "EQ2": (claims.factor_of_the_curvature_term, Verdict.CORRECTED),

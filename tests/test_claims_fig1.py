@@ -8,12 +8,15 @@ import numpy as np
 import pytest
 from test_claims_boundaries import page_defaults
 
-from nin import courses as runs
-from nin import experiments, walks
-from nin.claims import Verdict, curvature, fig1
-from nin.courses import Course
-from nin.experiments import FIG1_CENTER, FIG1_RIGHT, FIG1_STRONGER
-from nin.history import History
+from nin.companion.claims import fig1
+from nin.companion.claims import local_curvature as curvature
+from nin.companion.claims.ledger import Verdict
+from nin.runs.history import History
+from nin.studies import experiment as experiments
+from nin.studies import walks
+from nin.studies import windows as runs
+from nin.studies.experiment import FIG1_CENTER, FIG1_RIGHT, FIG1_STRONGER
+from nin.studies.windows import Course
 
 
 def test_the_pages_show_by_default_what_the_claims_read() -> None:

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from nin.claims import Claim, Verdict
-from nin.claims import linear as claims
+from nin.companion.claims import linear_model as claims
+from nin.companion.claims.ledger import Claim, Verdict
 
 VERDICTS = {
     "C1-LIN": (claims.four_phases, Verdict.REPRODUCED),

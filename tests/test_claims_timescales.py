@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from nin.claims import Claim, Verdict
-from nin.claims import timescales as claims
+from nin.companion.claims import timescales as claims
+from nin.companion.claims.ledger import Claim, Verdict
 
 VERDICTS = {
     "C6-LIN": (claims.exponential_with_one_time, Verdict.CORRECTED, 0.35, 0.1),

@@ -10,10 +10,11 @@ from pathlib import Path
 import nbformat
 import pytest
 
-from nin import data, notebooks
 from nin.__main__ import _parser, main
-from nin.experiments import EXPERIMENTS, FIG2, FIG3, Experiment
-from nin.records import load, read, record_path
+from nin.companion import pages as notebooks
+from nin.networks import data
+from nin.studies.experiment import EXPERIMENTS, FIG2, FIG3, Experiment
+from nin.studies.records import load, read, record_path
 
 SMALL = ["--width", "8", "--epochs", "1", "--evaluations", "1"]
 TINY = dataclasses.replace(FIG3, width=8, epochs=1, evaluations=1)

@@ -1,15 +1,15 @@
-"""nin.curvature against torch.func on explicit functions, for several kinds of network."""
+"""nin.curvature.local against torch.func on explicit functions, for several kinds of network."""
 
 import pytest
 import torch
 from torch import nn
 from torch.func import hessian, jacrev
 
-from nin.curvature import LocalLoss
-from nin.losses import Loss
-from nin.models import MLP
-from nin.nodes import attach
-from nin.seeds import generator
+from nin.curvature.local import LocalLoss
+from nin.networks.losses import Loss
+from nin.networks.models import MLP
+from nin.networks.nodes import attach
+from nin.networks.seeds import generator
 
 BATCH = 6
 # torch.func.hessian, the peer of these tests, warns of something else in torch.

@@ -24,7 +24,7 @@ import torch
 from torch import Tensor
 from torchvision.datasets import FashionMNIST
 
-from nin import data
+from nin.networks import data
 
 NAMES = list(data.SHA256)
 

@@ -9,7 +9,9 @@ import numpy as np
 import pytest
 import torch
 
-from nin.experiments import (
+from nin.networks.nodes import find_node
+from nin.networks.seeds import generator
+from nin.studies.experiment import (
     EXPERIMENTS,
     FIG1,
     FIG2,
@@ -20,8 +22,6 @@ from nin.experiments import (
     experiment,
     strengths,
 )
-from nin.nodes import find_node
-from nin.seeds import generator
 
 SMALL = dataclasses.replace(FIG3, width=20, sigma_eps=0.5)
 

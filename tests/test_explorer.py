@@ -17,8 +17,8 @@ import test_browser
 from scipy import stats
 from test_browser import Browser
 
-from nin.linear import simulate
-from nin.phases import Phase, classify_phase, phase_index
+from nin.linear.model import simulate
+from nin.runs.phases import Phase, classify_phase, phase_index
 
 ROOT = Path(__file__).resolve().parents[1]
 NODE = shutil.which("node")

@@ -10,17 +10,11 @@ import numpy as np
 import pytest
 from matplotlib.colors import same_color
 
-from nin.figures import (
-    NIW,
-    PHASE_COLORS,
-    draw_course,
-    draw_phase_bar,
-    draw_phases,
-    mean_and_spread,
-    use_style,
-)
-from nin.history import History
-from nin.phases import Phase
+from nin.companion.figures.panels import draw_course, draw_phase_bar, draw_phases
+from nin.companion.figures.style import NIW, PHASE_COLORS, use_style
+from nin.runs.averages import mean_and_spread
+from nin.runs.history import History
+from nin.runs.phases import Phase
 
 
 @pytest.fixture(autouse=True)

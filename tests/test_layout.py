@@ -11,8 +11,8 @@ from typing import Any
 import pytest
 import yaml
 
-from nin import figures
-from nin.phases import Phase
+from nin.companion.figures import panels as figures
+from nin.runs.phases import Phase
 
 ROOT = Path(__file__).resolve().parents[1]
 BOOK = ROOT / "book"

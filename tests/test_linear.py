@@ -6,11 +6,11 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from nin import moments
-from nin.linear import NOISE_MODES, clean_loss, mean_loss, simulate, step
-from nin.phases import Phase, classify_phase
-from nin.theory import linear as theory
+from nin.linear import batch_draws as moments
+from nin.linear.model import NOISE_MODES, clean_loss, mean_loss, simulate, step
+from nin.runs.phases import Phase, classify_phase
 from nin.theory import symbols as s
+from nin.theory import two_layer as theory
 
 START = {"w1": 0.8, "u": -0.4, "w0": 0.3}
 SETTING = {"sigma_eps": 1.7, "eta": 0.06, "M": -0.7, "sigma_x": 1.3}

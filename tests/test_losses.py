@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from nin.losses import MSE_NORMS, Loss, accuracy
+from nin.networks.losses import MSE_NORMS, Loss, accuracy
 
 RUNS, BATCH, D = 2, 5, 4
 LOSSES = [Loss("ce"), *(Loss("mse", norm) for norm in MSE_NORMS)]

@@ -9,10 +9,10 @@ import numpy as np
 import pytest
 import torch
 
-from nin import memorisation
-from nin.data import Dataset
-from nin.memorisation import BASE, Memory, memory, with_wrong_labels
-from nin.records import RecordError
+from nin.networks.data import Dataset
+from nin.studies import memorisation
+from nin.studies.memorisation import BASE, Memory, memory, with_wrong_labels
+from nin.studies.records import RecordError
 
 IMAGES, SEEDS = 300, [0, 1, 2]
 SMALL = replace(BASE, width=48, depth=1, epochs=150, evaluations=2).at(0.01)

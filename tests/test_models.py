@@ -8,7 +8,7 @@ import pytest
 import torch
 from torch import nn
 
-from nin.models import ACTIVATIONS, INITS, MLP
+from nin.networks.models import ACTIVATIONS, INITS, MLP
 
 
 @pytest.mark.parametrize("depth", [1, 2, 3])

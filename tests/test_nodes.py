@@ -11,8 +11,8 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from nin.nodes import NOISE_LAWS, NoiseInjection, attach, find_node, node_of
-from nin.seeds import generator
+from nin.networks.nodes import NOISE_LAWS, NoiseInjection, attach, find_node, node_of
+from nin.networks.seeds import generator
 
 BATCH = 6
 

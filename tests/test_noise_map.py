@@ -8,14 +8,15 @@ import sympy
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from nin import boundaries as bd
-from nin import plane
-from nin.linear import simulate
-from nin.linear_epochs import simulate_epochs
-from nin.phases import Phase
-from nin.theory import linear as theory
+from nin.linear import derived_borders as bd
+from nin.linear import plane
+from nin.linear.epochs import simulate_epochs
+from nin.linear.model import simulate
+from nin.runs.bisection import find_border
+from nin.runs.phases import Phase
 from nin.theory import noise_map as nm
 from nin.theory import symbols as s
+from nin.theory import two_layer as theory
 
 
 def test_product_and_curvature_follow_the_catapult_map() -> None:
@@ -58,9 +59,9 @@ def test_simulated_borders_are_the_derived_ones() -> None:
     for seed in range(4):
         w1, u = g.uniform(0.5, 2, 2)
         start = {"w1": w1, "u": u, "w0": 0.1, "eta": g.uniform(0.001, 0.1), "batch_size": 3}
-        derived, printed = bd.thresholds(**start), bd.thresholds(**start, form="printed")
+        derived, printed = bd.linear_borders(**start), bd.linear_borders(**start, form="printed")
         alone = {**start, "sigma_x": 0.0, "noise": "none", "steps": 3000}
-        border = bd.find_boundary(
+        border = find_border(
             lambda sigma, alone=alone: simulate(**alone, sigma_eps=sigma).diverged,
             float(derived.div) / 3,
             float(derived.div) * 3,
@@ -73,19 +74,19 @@ def test_simulated_borders_are_the_derived_ones() -> None:
 
 def test_printed_sigma_dec_is_another_number() -> None:
     start = {"w1": 0.7, "u": 0.2, "w0": 0.1, "eta": 0.02, "batch_size": 40, "M": -2.0}
-    ours, theirs = (float(bd.thresholds(**start, form=f).dec) for f in ("corrected", "printed"))
+    ours, theirs = (float(bd.linear_borders(**start, form=f).dec) for f in ("corrected", "printed"))
     assert ours == pytest.approx(2.07 / (np.sqrt(40) * 0.14))
     assert theirs == pytest.approx(ours * 2 * 0.2)  # a factor 2, and no division by w_NI
 
 
-def test_mean_square_threshold_is_where_the_factor_passes_one() -> None:
+def test_mean_square_border_is_where_the_factor_passes_one() -> None:
     factor = nm.mean_square_factor().subs(nm.b, sympy.sqrt(nm.MEAN_SQUARE))
     assert sympy.simplify(factor - 1) == 0
     sizes = np.array([1, 2, 10, 1000])
-    np.testing.assert_allclose(bd.mean_square_threshold(sizes), 2 * sizes / (sizes + 2))
+    np.testing.assert_allclose(bd.mean_square_border(sizes), 2 * sizes / (sizes + 2))
 
 
-def test_almost_sure_threshold_by_drawing() -> None:
+def test_almost_sure_border_by_drawing() -> None:
     g = np.random.default_rng(0)
     for size in (1, 3, 20):
         m = g.chisquare(size, 1_000_000) / size
@@ -93,15 +94,15 @@ def test_almost_sure_threshold_by_drawing() -> None:
             logs = np.log(abs(1 - curvature * m))
             error = logs.std() / 1e3
             assert abs(logs.mean() - bd.growth_exponent(curvature, size)) < 5 * error
-        border = bd.almost_sure_threshold(size)
+        border = bd.almost_sure_border(size)
         assert abs(bd.growth_exponent(border, size)) < 1e-5
-        assert border > 2 > bd.mean_square_threshold(size)
+        assert border > 2 > bd.mean_square_border(size)
 
 
 def test_border_search_says_when_there_is_nothing_to_find() -> None:
-    never = bd.find_boundary(lambda sigma: sigma > 100, 1, 10, seeds=4)
+    never = find_border(lambda sigma: sigma > 100, 1, 10, seeds=4)
     assert not never.found and np.isnan(never.value) and (never.below, never.above) == (0, 4)
-    always = bd.find_boundary(lambda sigma: sigma > 0, 1, 10, seeds=4)
+    always = find_border(lambda sigma: sigma > 0, 1, 10, seeds=4)
     assert not always.found and (always.below, always.above) == (4, 0)
 
 
@@ -109,7 +110,7 @@ def test_border_search_covers_the_truth_at_its_stated_rate() -> None:
     g, hits = np.random.default_rng(4), 0
     for _ in range(200):
         borders = 5 * np.exp(0.1 * g.standard_normal(12))
-        found = bd.find_boundary(lambda sigma, b=borders: sigma > b, 1, 30, seeds=12)
+        found = find_border(lambda sigma, b=borders: sigma > b, 1, 30, seeds=12)
         hits += abs(np.log(found.value / 5)) < found.err / found.value
     assert 110 <= hits <= 158  # 66% of 200 for Student's t with 11 degrees, 4 standard errors
 
@@ -117,11 +118,11 @@ def test_border_search_covers_the_truth_at_its_stated_rate() -> None:
 @pytest.mark.parametrize(
     ("call", "message"),
     [
-        (lambda: bd.thresholds(w1=0, u=1, w0=1, eta=0.1, batch_size=1), "w1 must not be 0"),
-        (lambda: bd.thresholds(w1=1, u=0, w0=1, eta=0.1, batch_size=1), "u must not be 0"),
-        (lambda: bd.thresholds(w1=1, u=1, w0=1, eta=0, batch_size=1), "eta"),
-        (lambda: bd.thresholds(w1=1, u=1, w0=1, eta=1, batch_size=1, form="x"), "form must be"),
-        (lambda: bd.find_boundary(lambda v: v > 1, 2, 1, seeds=1), "low < high"),
+        (lambda: bd.linear_borders(w1=0, u=1, w0=1, eta=0.1, batch_size=1), "w1 must not be 0"),
+        (lambda: bd.linear_borders(w1=1, u=0, w0=1, eta=0.1, batch_size=1), "u must not be 0"),
+        (lambda: bd.linear_borders(w1=1, u=1, w0=1, eta=0, batch_size=1), "eta"),
+        (lambda: bd.linear_borders(w1=1, u=1, w0=1, eta=1, batch_size=1, form="x"), "form must be"),
+        (lambda: find_border(lambda v: v > 1, 2, 1, seeds=1), "low < high"),
         (lambda: plane.draw_start("C", 3), "reading must be one of A, B"),
     ],
 )
@@ -196,7 +197,7 @@ def test_balanced_layers_walk_half_the_bound() -> None:
 def test_drift_and_walk_meet_earlier_the_longer_one_looks() -> None:
     start = {"w1": 0.6, "u": -0.1, "w0": 0.2, "eta": 0.01, "batch_size": 100, "M": 1.3}
     course = plane.decoupling_course(5000, **start)
-    assert course[0] == pytest.approx(float(bd.thresholds(**start).dec))
+    assert course[0] == pytest.approx(float(bd.linear_borders(**start).dec))
     weights = learn(0.6, 0.2, 0.01, 1.3, 1.0, 5000)
     walk = np.sqrt(np.cumsum((0.01 * weights[:, 0] * (weights.prod(1) - 1.3)) ** 2) / 100)
     drift = 0.01 * 0.1 * np.cumsum(weights[:, 0] ** 2)
@@ -219,7 +220,7 @@ def test_epochs_learn_the_slope() -> None:
 
 def test_thresholds_come_from_the_stated_equations() -> None:
     values = {s.w1: 0.7, s.u: 0.2, s.eta: 0.02}
-    t = bd.thresholds(w1=0.7, u=0.2, w0=0.1, eta=0.02, batch_size=40)
+    t = bd.linear_borders(w1=0.7, u=0.2, w0=0.1, eta=0.02, batch_size=40)
     assert t.div**2 == pytest.approx(float(theory.SIGMA_DIV.corrected.rhs.subs(values)))
     assert t.cat**2 == pytest.approx(float(theory.SIGMA_CAT.corrected.rhs.subs(values)))
     assert len(Phase) == len((t.dec, t.cat, t.div)) + 1

@@ -14,7 +14,7 @@ import pytest
 import yaml
 from papermill.exceptions import PapermillExecutionError
 
-from nin.notebooks import (
+from nin.companion.pages import (
     PAGES,
     check_parameters,
     is_current,

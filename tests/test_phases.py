@@ -7,8 +7,8 @@ from collections.abc import Sequence
 import numpy as np
 import pytest
 
-from nin.history import History
-from nin.phases import DECAYED, MARGIN, Phase, classify_phase, most_common_phase
+from nin.runs.history import History
+from nin.runs.phases import DECAYED, MARGIN, Phase, classify_phase, most_common_phase
 
 STEPS = np.arange(100)
 FLAT = np.ones(100)

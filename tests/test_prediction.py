@@ -10,24 +10,24 @@ import pytest
 import torch
 from torch.func import functional_call, jacrev
 
-from nin.curvature import LocalLoss
-from nin.data import Dataset
-from nin.experiments import D_OUT, FIG2, Experiment
-from nin.forecasts import METHODS, forecast
-from nin.losses import Loss
-from nin.network_boundaries import Probes, training_data
-from nin.nodes import find_node
-from nin.noise_only import NODES, blind, noise_only_borders, quantiles
-from nin.prediction import (
+from nin.curvature.gauss_newton import output_hessian, top_curvature
+from nin.curvature.local import LocalLoss
+from nin.networks.data import Dataset
+from nin.networks.losses import Loss
+from nin.networks.nodes import find_node
+from nin.studies.borders.forecasts import METHODS, forecast
+from nin.studies.borders.noise_only import NODES, blind, noise_only_borders, quantiles
+from nin.studies.borders.prediction import (
     Curve,
     Prediction,
     curve,
     decay_time,
     halves,
     initial_rate,
-    output_hessian,
-    top_curvature,
 )
+from nin.studies.borders.search import Probes
+from nin.studies.experiment import D_OUT, FIG2, Experiment
+from nin.studies.study import training_data
 
 TINY = dataclasses.replace(FIG2, width=64, batch_size=50)
 ACTIVATIONS = ("relu", "tanh", "gelu", "softplus")

@@ -15,9 +15,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from nin.experiments import FIG3, Experiment
-from nin.history import History
-from nin.records import (
+from nin.runs.history import History
+from nin.studies.experiment import FIG3, Experiment
+from nin.studies.records import (
     RESULTS,
     RecordError,
     RunRecord,

@@ -10,12 +10,13 @@ import pytest
 import torch
 from scipy.special import expit
 
-from nin import saturation
-from nin.experiments import FIG2
-from nin.network_boundaries import first_steps, training_data
-from nin.nodes import find_node
-from nin.records import RecordError
-from nin.saturation import outcomes, saturated_share
+from nin.networks.nodes import find_node
+from nin.studies.borders import saturation
+from nin.studies.borders.saturation import outcomes, saturated_share
+from nin.studies.borders.search import first_steps
+from nin.studies.experiment import FIG2
+from nin.studies.records import RecordError
+from nin.studies.study import training_data
 
 TINY = dataclasses.replace(FIG2, width=16, activation="tanh")
 SIGMA_EPS, SEEDS = [1.0, 3000.0], [0, 1]
@@ -79,7 +80,7 @@ def test_what_is_on_record_is_not_trained_again(
         np.testing.assert_array_equal(getattr(first, name), getattr(again, name))
     with pytest.raises(AssertionError, match="trained again"):
         outcomes(TINY, SIGMA_EPS, SEEDS, 2, tmp_path)
-    with pytest.raises(RecordError, match="python -m nin figures network_boundaries"):
+    with pytest.raises(RecordError, match="python -m nin figures network_borders"):
         outcomes(TINY, SIGMA_EPS, [5], 1, tmp_path, may_train=False)
 
 

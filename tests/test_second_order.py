@@ -7,11 +7,11 @@ import dataclasses
 import pytest
 import torch
 
-from nin.experiments import FIG2, FIG3
-from nin.network_boundaries import training_data
-from nin.nodes import find_node
-from nin.prediction import curve
-from nin.second_order import LinearInNoise, second_order_curvature
+from nin.curvature.gauss_newton import LinearInNoise
+from nin.networks.nodes import find_node
+from nin.studies.borders.prediction import curve, second_order_curvature
+from nin.studies.experiment import FIG2, FIG3
+from nin.studies.study import training_data
 
 TINY = dataclasses.replace(FIG2, width=32)
 

@@ -16,9 +16,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from nin.experiments import FIG3
-from nin.records import RecordError, load, record_path
-from nin.sweep import run_or_load, run_seeds, train_together
+from nin.studies.experiment import FIG3
+from nin.studies.records import RecordError, load, record_path
+from nin.studies.study import train_together
+from nin.studies.sweep import run_or_load, run_seeds
 
 ROOT = Path(__file__).resolve().parents[1]
 TINY = dataclasses.replace(FIG3, width=8, epochs=1, evaluations=1)

@@ -7,8 +7,10 @@ import nbformat
 import pytest
 import sympy as sp
 
-from nin.theory import ENTRIES, EQUATIONS, Chain, Entry, Slip, errata, flow, linear, noise_map
+from nin.theory import ENTRIES, EQUATIONS, Chain, Entry, Slip, errata, noise_map
+from nin.theory import gradient_flow as flow
 from nin.theory import symbols as s
+from nin.theory import two_layer as linear
 from nin.theory.printing import latex
 from nin.theory.statement import chain
 from nin.theory.wording import decay_time

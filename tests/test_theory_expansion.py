@@ -9,6 +9,7 @@ import sympy as sp
 import torch
 from sympy import Rational
 
+from nin.curvature import kink_gradient
 from nin.theory import expansion, rates
 from nin.theory import symbols as s
 
@@ -160,7 +161,7 @@ def test_kink_mean_is_the_integral_that_it_says():
         numeric = (eps * density * weights).sum() * (high - low) / 2
         tensors = (torch.tensor([[v]], dtype=torch.float64) for v in (z, 1.0))
         z_t, one = tensors
-        found = rates.kink_gradient(z_t, one, torch.tensor([w], dtype=torch.float64), sigma)
+        found = kink_gradient(z_t, one, torch.tensor([w], dtype=torch.float64), sigma)
         # Gauss-Legendre over a smooth integrand: exact but for rounding.
         assert float(found) == pytest.approx(numeric, abs=1e-12)
 

@@ -7,12 +7,12 @@ import pytest
 import sympy as sp
 from scipy.integrate import solve_ivp
 
-from nin import flow
-from nin.linear import simulate
+from nin.linear import flow
+from nin.linear.model import simulate
 from nin.theory import closed_form as cf
-from nin.theory import linear as th
 from nin.theory import noise_map
 from nin.theory import symbols as s
+from nin.theory import two_layer as th
 
 WHEN = np.linspace(0, 5, 11)
 

@@ -5,8 +5,9 @@ import pytest
 import sympy as sp
 from sympy import Rational
 
-from nin.theory import flow, linear
+from nin.theory import gradient_flow as flow
 from nin.theory import symbols as s
+from nin.theory import two_layer as linear
 
 MEANS = {
     linear.mean_xx: s.sigma_x**2,

@@ -9,8 +9,9 @@ import sympy as sp
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from nin.theory import averages, theorem
+from nin.theory import brackets as averages
 from nin.theory import symbols as s
+from nin.theory import theorem
 
 FRACTIONS = st.fractions(min_value=-3, max_value=3, max_denominator=6)
 EXACT = settings(derandomize=True, max_examples=25, deadline=None)

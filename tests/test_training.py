@@ -13,13 +13,13 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from nin.data import Dataset
-from nin.history import CLEAN_QUANTITIES, History, log_spaced_steps
-from nin.losses import Loss
-from nin.models import ACTIVATIONS, MLP
-from nin.nodes import attach, find_node
-from nin.seeds import generator
-from nin.training import DENSE_STEPS, hide_bar, train
+from nin.networks.data import Dataset
+from nin.networks.losses import Loss
+from nin.networks.models import ACTIVATIONS, MLP
+from nin.networks.nodes import attach, find_node
+from nin.networks.seeds import generator
+from nin.networks.training import DENSE_STEPS, hide_bar, train
+from nin.runs.history import CLEAN_QUANTITIES, History, log_spaced_steps
 
 N, N_VAL, D_IN, D_OUT = 23, 11, 6, 3  # a batch of 8 leaves a last one of 7
 LOSSES: dict[str, Callable[[Tensor, Tensor], Tensor]] = {
@@ -601,5 +601,5 @@ def test_bf16_is_refused_where_it_would_not_be_used() -> None:
     frozen = mlp()
     frozen.linear(0).weight.requires_grad_(False)
     for model in (OtherMLP(D_IN, 5, d_out=D_OUT), frozen):
-        with pytest.raises(ValueError, match=r"precision='bf16' is for nin\.models\.MLP"):
+        with pytest.raises(ValueError, match=r"precision='bf16' is for an MLP"):
             fit([model], precision="bf16")

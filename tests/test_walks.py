@@ -8,12 +8,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from nin import walks
-from nin.network_boundaries import training_data
-from nin.nodes import find_node
-from nin.records import RecordError
-from nin.training import train
-from nin.walks import FIG1_WEAK, cosines, distances, increments
+from nin.networks.nodes import find_node
+from nin.networks.training import train
+from nin.studies import walks
+from nin.studies.records import RecordError
+from nin.studies.study import training_data
+from nin.studies.walks import FIG1_WEAK, cosines, distances, increments
 
 SMALL = replace(FIG1_WEAK, width=24, depth=1, epochs=4)
 

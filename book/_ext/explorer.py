@@ -16,7 +16,7 @@ SCRIPT, STYLE = (Path(__file__).with_suffix(suffix) for suffix in (".js", ".css"
 HTML = """<style>
 {style}</style>
 <div id="phase-explorer"><noscript>The explorer needs JavaScript. Without it, run
-<code>nin.linear.simulate</code> with a setting of your own.</noscript></div>
+<code>nin.linear.model.simulate</code> with a setting of your own.</noscript></div>
 <script>
 (() => {{
 "use strict";
@@ -31,7 +31,7 @@ class PhaseExplorer(SphinxDirective):
 
     def run(self) -> list[nodes.Node]:
         """Return the explorer as raw HTML."""
-        from nin.explorer import model_script  # noqa: PLC0415  (only one page needs the package)
+        from nin.companion.explorer import model_script  # noqa: PLC0415  (only one page needs the package)
 
         for path in (SCRIPT, STYLE):
             self.env.note_dependency(str(path))

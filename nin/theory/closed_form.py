@@ -2,7 +2,7 @@
 
 Times are flow times, learning rate times steps. The symbols `w0`, `w1` and `u` stand for the
 weights at the time in question in a rate, and for those at t = 0 in a solution. Everything follows
-from `nin.theory.linear.batch_step`.
+from `nin.theory.two_layer.batch_step`.
 """
 
 from __future__ import annotations
@@ -11,10 +11,10 @@ import sympy
 from sympy import Expr, Function, Integral, Matrix, Symbol, exp, sqrt
 
 from nin.theory import symbols as s
-from nin.theory.flow import f0, f1, f_loss, fu, t, t_
-from nin.theory.linear import MISFIT, WEIGHTS, batch_step, mean_ee, mean_xe, mean_xx
+from nin.theory.gradient_flow import f0, f1, f_loss, fu, t, t_
 from nin.theory.noise_map import CLEAN_LOSS, MEANS
 from nin.theory.statement import Chain, chain
+from nin.theory.two_layer import MISFIT, WEIGHTS, batch_step, mean_ee, mean_xe, mean_xx
 
 _MOMENTS = (mean_xx, mean_xe, mean_ee)
 delta, E = Symbol("delta", real=True), Symbol("E", positive=True)

@@ -6,7 +6,9 @@ import re
 from collections.abc import Sequence
 from dataclasses import replace
 
-from nin.theory import expansion, flow, linear, theorem, wording
+from nin.theory import expansion, theorem, wording
+from nin.theory import gradient_flow as flow
+from nin.theory import two_layer as linear
 from nin.theory.statement import Chain, Entry, Form, Slip
 
 PAGES = {

@@ -1,7 +1,7 @@
 """The linear model where noise dominates: the map of Sec. 3 that decides between the phases.
 
 Without data the mean step of SGD moves two numbers, ``a`` and ``b``: w_NI and w1 in the unit in
-which the step has no parameter. All of it follows from `nin.theory.linear.batch_step`.
+which the step has no parameter. All of it follows from `nin.theory.two_layer.batch_step`.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ import sympy
 from sympy import Expr, Matrix, Symbol, sqrt
 
 from nin.theory import symbols as s
-from nin.theory.linear import LOSS, MISFIT, WEIGHTS, batch_step, mean_ee, mean_xe, mean_xx, x
+from nin.theory.two_layer import LOSS, MISFIT, WEIGHTS, batch_step, mean_ee, mean_xe, mean_xx, x
 
 a, b, g, lam = sympy.symbols("a b g lambda", real=True)
 kurtosis = Symbol("kappa", positive=True)

@@ -5,14 +5,11 @@ Each is made from the SymPy objects of `nin.theory.expansion` or derived here by
 
 from __future__ import annotations
 
-import math
 from functools import cache
 from typing import Any
 
 import sympy
-import torch
 from sympy import Expr, Symbol, exp, factorial, oo, pi, sqrt
-from torch import Tensor
 
 from nin.theory import symbols as s
 from nin.theory.statement import Chain
@@ -116,25 +113,3 @@ def kink_mean() -> Expr:
     above = sympy.integrate(s.eps * gaussian_density(), (s.eps, -z / size, oo))
     w = Symbol("w", real=True)
     return sympy.simplify(above).subs(size, sympy.Abs(w)) * w / sympy.Abs(w)
-
-
-@cache
-def _kink_function() -> Any:
-    z, w = Symbol("z", real=True), Symbol("w", real=True)
-    tensors = {"exp": torch.exp, "sqrt": math.sqrt, "pi": math.pi}
-    return sympy.lambdify((z, w, s.sigma_eps), kink_mean(), tensors)
-
-
-def kink_gradient(z: Tensor, outgoing: Tensor, w: Tensor, sigma_eps: float) -> Tensor:
-    """Return what the kinks of a ReLU layer add to the mean gradient by w_ni, (features,).
-
-    Corrects footnote 1 of Levi et al. (2022): a term of the same order as the curvature term of
-    Eq. (2), to leading order in the noise.
-
-    Args:
-        z: Pre-activations, (batch, features).
-        outgoing: Derivative of each sample's loss by the activation relu(z), (batch, features).
-        w: The noise injection weights, (features,), none of them 0.
-        sigma_eps: Standard deviation of the noise, > 0.
-    """
-    return (outgoing * _kink_function()(z, w, sigma_eps)).mean(0)

@@ -1,6 +1,6 @@
 """Theorem 1 and its proof, Eqs. (9)-(16): the mean and the variance of a batch average.
 
-The chapter `batch_averages` proves each line with `nin.theory.averages`; the tests evaluate both
+The chapter `batch_averages` proves each line with `nin.theory.brackets`; the tests evaluate both
 forms of every line at batches of explicit size, where they must agree or differ.
 """
 
@@ -13,7 +13,7 @@ import sympy
 from sympy import Add, Expr, KroneckerDelta, Sum, expand, sqrt
 
 from nin.theory import symbols as s
-from nin.theory.averages import BatchMean, Mean, PairMean, Var, of_sample
+from nin.theory.brackets import BatchMean, Mean, PairMean, Var, of_sample
 from nin.theory.statement import Chain, Entry, Slip, chain, equation
 
 TERM = s.q * s.eps**s.n

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from sympy import Expr
 
-from nin.theory import flow
+from nin.theory import gradient_flow as flow
 from nin.theory import symbols as s
 from nin.theory.printing import latex
 from nin.theory.rates import kink_mean

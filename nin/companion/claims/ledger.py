@@ -1,0 +1,137 @@
+"""The paper's claims, each with a test that computes its verdict.
+
+One source for the ledger page, ``python -m nin claims`` and the tests: a claim is a function
+decorated with `claim` that returns a `Finding`. Nothing here is typed by hand that a computation
+can give.
+"""
+
+from __future__ import annotations
+
+import importlib
+import math
+import pkgutil
+import re
+from collections.abc import Callable
+from dataclasses import dataclass
+from enum import StrEnum
+from functools import cached_property
+
+from nin.companion import claims
+
+
+class Verdict(StrEnum):
+    """What our test of a claim says."""
+
+    REPRODUCED = "reproduced"
+    CORRECTED = "reproduced with a correction"
+    DIFFERS = "differs"
+    NOT_TESTED = "not tested"
+
+
+@dataclass(frozen=True)
+class Finding:
+    """The outcome of one test.
+
+    Attributes:
+        verdict: What the number means for the claim.
+        says: One sentence that a reader of the ledger understands, without the number.
+        value: The measured number, in the unit that `quantity` names.
+        err: One standard error of `value`; 0 for an exact (symbolic) result.
+        n: How many independent runs or draws stand behind `value`.
+        quantity: What `value` is, with its unit.
+    """
+
+    verdict: Verdict
+    says: str
+    value: float
+    err: float
+    n: int
+    quantity: str
+
+    def __post_init__(self) -> None:
+        """Refuse a finding without a usable number.
+
+        Raises:
+            ValueError: If `value` or `err` is not finite, `err` is negative, or `n` < 1.
+        """
+        if (
+            not (math.isfinite(self.value) and math.isfinite(self.err))
+            or self.err < 0
+            or self.n < 1
+        ):
+            raise ValueError(
+                f"a finding needs a finite value, err >= 0 and n >= 1, "
+                f"not value={self.value}, err={self.err}, n={self.n}"
+            )
+
+
+@dataclass(frozen=True)
+class Claim:
+    """A statement of the paper, in our words, and the test of it.
+
+    Attributes:
+        id: Short and stable, such as ``"C20"``.
+        words: The claim, in our words.
+        place: Where the paper makes it, such as ``"Fig. 3, Table 1"``.
+        page: The book page that shows the evidence, such as ``"figures/fig3_phases_ce"``.
+        test: Computes the finding.
+    """
+
+    id: str
+    words: str
+    place: str
+    page: str
+    test: Callable[[], Finding]
+
+    @cached_property
+    def finding(self) -> Finding:
+        """The finding, computed once per process."""
+        return self.test()
+
+    def __str__(self) -> str:
+        """Return claim, verdict and number as text."""
+        f = self.finding
+        return (
+            f"{self.id} ({self.place}): {self.words}\n    {f.verdict}: {f.says}\n"
+            f"    {f.quantity}: {f.value:.4g} +- {f.err:.2g} (n = {f.n})"
+        )
+
+
+_CLAIMS: dict[str, Claim] = {}
+
+
+def claim(id: str, words: str, place: str, page: str) -> Callable[[Callable[[], Finding]], Claim]:
+    """Enter a test into the ledger.
+
+    Args:
+        id: The claim's id; entered once only.
+        words: The claim, in our words.
+        place: Where the paper makes it.
+        page: The page that shows the evidence, without suffix, below ``book/``.
+
+    Returns:
+        A decorator that turns the test into a `Claim`.
+
+    Raises:
+        ValueError: If the id is taken.
+    """
+
+    def enter(test: Callable[[], Finding]) -> Claim:
+        if id in _CLAIMS:
+            raise ValueError(f"claim {id} is already in the ledger: give the new one its own id")
+        _CLAIMS[id] = Claim(id, words, place, page, test)
+        return _CLAIMS[id]
+
+    return enter
+
+
+def ledger() -> list[Claim]:
+    """Return every claim, in the order of their ids: C3, C14-CE, C20, EQ2."""
+    for module in pkgutil.iter_modules(claims.__path__):  # each enters its claims
+        importlib.import_module(f"{claims.__name__}.{module.name}")
+
+    def order(c: Claim) -> tuple[str, int, str]:
+        letters, digits, rest = re.match(r"(\D*)(\d*)(.*)", c.id).groups()  # type: ignore[union-attr]
+        return letters, int(digits or 0), rest
+
+    return sorted(_CLAIMS.values(), key=order)

@@ -1,0 +1,230 @@
+"""The claims on where a network's phases end, tested on the committed borders."""
+
+from __future__ import annotations
+
+import dataclasses
+from functools import lru_cache
+
+import numpy as np
+
+from nin.companion.claims.ledger import Finding, Verdict, claim
+from nin.runs.averages import mean, middle
+from nin.studies.borders.forecasts import Forecast, forecast
+from nin.studies.borders.grid import (
+    BOUNDED_EPOCHS,
+    BOUNDED_LONG,
+    BOUNDED_SIGMA_EPS,
+    COARSE,
+    FACTORIAL_BASE,
+    FACTORIAL_LEVELS,
+    FACTORIAL_SEEDS,
+    FACTORIAL_STEPS,
+    FINE,
+    TABLE1_SEEDS,
+    TABLE1_STEPS,
+    agreement,
+    factorial,
+    table1_range,
+)
+from nin.studies.borders.saturation import BOUNDED, Outcomes, outcomes
+from nin.studies.borders.search import Probes
+from nin.studies.experiment import FIG2, TABLE1, Experiment
+
+PAGE = "figures/network_borders"
+UPPER = ("catapult", "divergent")
+NEAR = 1.2
+"""A prediction is near within this factor in sigma_eps: seeds and batches make 5 % of it."""
+
+
+@lru_cache
+def fig2_borders() -> dict[str, np.ndarray]:
+    """Return the upper borders of Fig. 2's experiment in sigma_eps, (seeds,) each."""
+    probes = Probes(FIG2, TABLE1_STEPS["fig2"], may_train=False)
+    options = {"K": table1_range(FIG2), "tolerance": FINE, "progress": False}
+    return {b: probes.by_seed(b, TABLE1_SEEDS, **options) for b in UPPER}
+
+
+@lru_cache
+def factorial_borders() -> dict[Experiment, dict[str, np.ndarray]]:
+    """Return the upper borders of each configuration of the factorial, (seeds,) each."""
+    found = {}
+    for e in factorial(FACTORIAL_BASE, FACTORIAL_LEVELS):
+        probes = Probes(e, FACTORIAL_STEPS, may_train=False)
+        options = {"tolerance": COARSE, "progress": False}
+        found[e] = {b: probes.by_seed(b, FACTORIAL_SEEDS, **options) for b in UPPER}
+    return found
+
+
+@lru_cache
+def factorial_forecasts() -> dict[Experiment, Forecast]:
+    """Return the predictions for each configuration of the factorial."""
+    grid = factorial(FACTORIAL_BASE, FACTORIAL_LEVELS)
+    return {e: forecast(e, FACTORIAL_SEEDS, FACTORIAL_STEPS, may_compute=False) for e in grid}
+
+
+def factors_off(method: str, border: str, loss: str) -> np.ndarray:
+    """Return the factor between predicted and measured sigma_eps, where both are there."""
+    ratios = []
+    for e, borders in factorial_borders().items():
+        said = factorial_forecasts()[e].borders(method).get(border)
+        if e.loss == loss and said is not None:
+            ratios.append(middle(borders[border])[0] / middle(said)[0])
+    finite = np.array(ratios)[np.isfinite(ratios)]
+    return np.exp(np.abs(np.log(finite)))
+
+
+@claim(
+    "C19",
+    "Trained with a squared error, the network is in the phase that Table 1 names at each of its "
+    "four noise variances.",
+    "Fig. 2, Table 1",
+    PAGE,
+)
+def table_1_mse() -> Finding:
+    """Ask for each seed on which side of its own borders the values of Table 1 lie."""
+    shares = agreement(fig2_borders(), FIG2, "fig2")
+    K = fig2_borders()["divergent"] ** 2 / FIG2.unit
+    wrong = [f"{TABLE1['fig2'][phase]:g}" for phase, share in shares.items() if share <= 0.5]
+    border = f"training diverges above {K.mean():.3g} in its unit, from {K.min():.3g} to "
+    says = f"{border}{K.max():.3g} by seed"
+    n = len(K)
+    share = shares["catapult"]
+    return Finding(
+        Verdict.DIFFERS if wrong else Verdict.REPRODUCED,
+        f"Not for {' and '.join(wrong)}: {says}." if wrong else f"For most seeds: {says}.",
+        share,
+        float(np.sqrt(share * (1 - share) / n)),
+        n,
+        "share of seeds in the catapult phase at its value of Table 1",
+    )
+
+
+@claim(
+    "C11-NET",
+    "The initial weights tell at which noise the phases of a network end.",
+    "Sec. 3",
+    PAGE,
+)
+def predictable() -> Finding:
+    """Compare measured borders of divergence with two predictions from the initial weights."""
+    losses = FACTORIAL_LEVELS["loss"]
+    curvature = {x: factors_off("curvature", "divergent", x) for x in losses}
+    alone = np.concatenate([factors_off("noise only", "divergent", x) for x in losses])
+    medians = {x: float(np.median(off)) for x, off in curvature.items()}
+    median = float(np.median(alone))
+    fails = [x for x, m in medians.items() if m > NEAR]
+    if median > NEAR:
+        verdict, says = Verdict.DIFFERS, "No prediction comes near the measured borders."
+    elif fails:
+        verdict = Verdict.CORRECTED
+        says = (
+            f"The curvature alone is off by a median factor {medians['mse']:.2f} for the squared "
+            f"error and {medians['ce']:.2f} for cross-entropy; the initial network trained on "
+            "noise without data finds both."
+        )
+    else:
+        verdict, says = Verdict.REPRODUCED, "The curvature of the noisy loss tells it for both."
+    draws = np.random.default_rng(0).choice(alone, (1000, len(alone)))  # bootstrap
+    return Finding(
+        verdict,
+        says,
+        median,
+        float(np.median(draws, 1).std(ddof=1)),
+        len(alone),
+        "median factor between sigma_eps predicted from noise alone and measured, divergence",
+    )
+
+
+@claim(
+    "C22",
+    "Activation, loss, batch size, width and depth move the borders, but the phases persist.",
+    "Sec. 3, App. A",
+    PAGE,
+)
+def phases_persist() -> Finding:
+    """Count the configurations whose catapult window is open, and those without divergence."""
+    window: list[bool] = []
+    bounded: list[Experiment] = []
+    unbounded: list[Experiment] = []
+    for e, borders in factorial_borders().items():
+        low, high = (middle(borders[b])[0] for b in UPPER)
+        if np.isnan(high):
+            (bounded if e.activation == "tanh" else unbounded).append(e)
+        else:
+            window.append(bool(high / low > 1 + COARSE))
+    share, err = mean(window)
+    total = len(window) + len(bounded) + len(unbounded)
+    if all(window) and not bounded and not unbounded:
+        verdict, says = Verdict.REPRODUCED, "All phases are there in all configurations."
+    else:
+        verdict = Verdict.CORRECTED if not unbounded else Verdict.DIFFERS
+        says = (
+            f"Of {total} configurations {sum(window)} have a catapult window, "
+            f"{len(window) - sum(window)} go from decay to divergence at once, and "
+            f"{len(bounded) + len(unbounded)} have neither border; tanh never does."
+        )
+    return Finding(
+        verdict,
+        says,
+        share,
+        err,
+        len(window),
+        "share of configurations with a catapult window, of those that can diverge",
+    )
+
+
+@claim(
+    "C23",
+    "With a bounded activation the network fails by saturation where others diverge.",
+    "Footnote 7",
+    PAGE,
+)
+def saturation() -> Finding:
+    """Look for borders of bounded activations, and at their runs where ReLU's are lost.
+
+    Learning is compared at the strongest noise, after a short and a long training, with that at
+    the weakest.
+    """
+    diverged: list[bool] = []
+    share: list[float] = []
+    learned: dict[str, list[float]] = {"weak": [], "strong": [], "long": []}
+    for loss in FACTORIAL_LEVELS["loss"]:
+        tanh = dataclasses.replace(FACTORIAL_BASE, activation="tanh", loss=loss)
+        diverged += np.isfinite(factorial_borders()[tanh]["divergent"]).tolist()
+        for activation in BOUNDED:
+            short, long = bounded_outcomes(loss, activation)
+            diverged += [*short.diverged.ravel(), *long.diverged.ravel()]
+            share += short.saturated[-1].tolist()
+            learned["weak"] += short.accuracy[0].tolist()
+            learned["strong"] += short.accuracy[-1].tolist()
+            learned["long"] += long.accuracy[-1].tolist()
+    weak, strong, later = (float(np.mean(a)) for a in learned.values())
+    value, err = mean(share)
+    numbers = f"after one epoch accuracy is {strong:.2f} in place of {weak:.2f}"
+    if any(diverged) or strong > weak / 2:
+        verdict, says = Verdict.DIFFERS, "Some runs diverge, or learn nonetheless."
+    elif value < 0.5:
+        verdict, says = Verdict.DIFFERS, f"No run diverges, few neurons saturate; {numbers}."
+    elif later > 1.5 * strong:
+        verdict = Verdict.CORRECTED
+        says = (
+            f"No run diverges, however strong the noise; most neurons saturate, and {numbers}. But "
+            f"learning is slow rather than at an end: {BOUNDED_EPOCHS[1]} epochs reach {later:.2f}."
+        )
+    else:
+        verdict = Verdict.REPRODUCED
+        says = f"No run diverges, however strong the noise; most neurons saturate, and {numbers}."
+    return Finding(
+        verdict, says, value, err, len(share), "share of saturated neurons at the largest noise"
+    )
+
+
+def bounded_outcomes(loss: str, activation: str) -> tuple[Outcomes, Outcomes]:
+    """Return how runs of a bounded activation end: short ones, and long ones at strong noise."""
+    e = dataclasses.replace(FACTORIAL_BASE, loss=loss, activation=activation)
+    strengths = BOUNDED_SIGMA_EPS, BOUNDED_SIGMA_EPS[-BOUNDED_LONG:]
+    short, long = (
+        outcomes(e, sigma_eps, FACTORIAL_SEEDS, epochs, may_train=False)
+        for sigma_eps, epochs in zip(strengths, BOUNDED_EPOCHS, strict=True)
+    )
+    return short, long

@@ -1,0 +1,29 @@
+"""The figures: each function draws data into axes that it is given."""
+
+from nin.companion.figures.border_bars import (
+    ACTIVATION_COLORS,
+    Comparison,
+    add_legend,
+    draw_borders,
+    draw_comparison,
+    draw_outcomes,
+)  # fmt: skip
+from nin.companion.figures.panels import draw_first_steps, draw_phase_bar, draw_phases
+from nin.companion.figures.rates import (
+    PREDICTIONS,
+    add_ratio_legend,
+    add_slope_legend,
+    draw_bias,
+    draw_costs,
+    draw_ratios,
+    draw_slopes,
+    draw_window,
+)  # fmt: skip
+from nin.companion.figures.style import NEXT, NIW, PHASE_COLORS, SIGMA_EPS, TEST, TRAIN, use_style
+
+__all__ = [
+    "ACTIVATION_COLORS", "NEXT", "NIW", "PHASE_COLORS", "PREDICTIONS", "SIGMA_EPS", "TEST",
+    "TRAIN", "Comparison", "add_legend", "add_ratio_legend", "add_slope_legend", "draw_bias",
+    "draw_borders", "draw_comparison", "draw_costs", "draw_first_steps", "draw_outcomes",
+    "draw_phase_bar", "draw_phases", "draw_ratios", "draw_slopes", "draw_window", "use_style",
+]  # fmt: skip

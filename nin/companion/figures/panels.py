@@ -1,0 +1,207 @@
+"""The paper's four-panel figures, first steps, and the bar of phases."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
+from itertools import pairwise
+
+import matplotlib.pyplot as plt
+import numpy as np
+from matplotlib.axes import Axes
+
+from nin.companion.figures.style import NEXT, NIW, PHASE_COLORS, SIGMA_EPS, TEST, TRAIN
+from nin.runs.averages import mean_and_spread
+from nin.runs.history import History
+from nin.runs.phases import Phase
+
+
+def draw_course(
+    ax: Axes,
+    histories: Sequence[History],
+    values: Callable[[History], np.ndarray],
+    *,
+    steps: str = "step",
+    log: bool = True,
+    color: str,
+    label: str,
+    dashed: bool = False,
+) -> None:
+    """Draw mean and standard deviation over runs of one quantity, against the SGD step."""
+    x, mean, low, high = mean_and_spread(histories, steps, values, log)
+    ax.plot(x, mean, color=color, label=label, ls="--" if dashed else "-")
+    ax.fill_between(x, low, high, color=color, alpha=0.2, lw=0)
+
+
+def draw_losses(ax: Axes, histories: Sequence[History]) -> None:
+    """Draw the noisy training loss and the clean losses, solid."""
+    draw_course(ax, histories, lambda h: h.loss, color="#BBA2CC", label="training loss, noise on")
+    for color, name, pick in (
+        (TRAIN, "training loss", lambda h: h.train_loss),
+        (TEST, "test loss", lambda h: h.val_loss),
+    ):
+        draw_course(
+            ax, histories, pick, steps="eval_step", color=color, label=f"{name}, $\\epsilon=0$"
+        )
+    ax.set_yscale("log")
+
+
+def draw_accuracies(ax: Axes, histories: Sequence[History]) -> None:
+    """Draw the clean accuracies, dashed."""
+    for color, name, pick in (
+        (TRAIN, "training accuracy", lambda h: h.train_accuracy),
+        (TEST, "test accuracy", lambda h: h.val_accuracy),
+    ):
+        draw_course(
+            ax,
+            histories,
+            pick,
+            steps="eval_step",
+            log=False,
+            color=color,
+            label=f"{name}, $\\epsilon=0$",
+            dashed=True,
+        )
+    ax.set_ylim(0, 1)
+
+
+def draw_weights(ax: Axes, histories: Sequence[History], next_layer: str) -> None:
+    """Draw the norms of w_ni and of the next layer's weights."""
+    draw_course(ax, histories, lambda h: h.w_ni, color=NIW, label=r"$|w_{\rm NI}|$")
+    draw_course(
+        ax, histories, lambda h: h.norms[next_layer], color=NEXT, label=r"$|W^{(1)}|$, next layer"
+    )
+    ax.set_yscale("log")
+
+
+def draw_phases(panels: dict[str, tuple[Phase, Sequence[History]]], next_layer: str) -> plt.Figure:
+    """Draw the paper's four-panel figure: a column per noise strength.
+
+    Args:
+        panels: By title, the phase found and the runs over seeds.
+        next_layer: Name of the weights after the NIN, such as ``"layers.1.weight"``.
+
+    Returns:
+        The figure: losses, accuracies and norms in three rows.
+    """
+    fig, axes = plt.subplots(
+        3, len(panels), figsize=(8.2, 7.2), sharex="col", sharey="row", squeeze=False
+    )
+    for column, (title, (phase, histories)) in zip(axes.T, panels.items(), strict=True):
+        draw_losses(column[0], histories)
+        draw_accuracies(column[1], histories)
+        draw_weights(column[2], histories, next_layer)
+        column[0].set_title(title, backgroundcolor=PHASE_COLORS[phase])
+        column[2].set_xlabel("SGD step")
+        for ax in column:
+            ax.set_xscale("symlog", linthresh=1)
+            ax.set_xlim(left=0)
+            _mark_divergence(ax, histories)
+    for ax, label in zip(axes[:, 0], ("loss", "accuracy", "norm"), strict=True):
+        ax.set_ylabel(label)
+    finite = [h for _, hs in panels.values() for h in hs if h.diverged_step is None]
+    _limit(axes[0, 0], [a for h in finite for a in (h.loss, h.train_loss, h.val_loss)])
+    _limit(axes[2, 0], [a for h in finite for a in (h.w_ni, h.norms[next_layer])])
+    _legend_below(fig, axes[:, 0])
+    return fig
+
+
+def draw_first_steps(
+    panels: dict[str, tuple[Phase, Sequence[History]]], next_layer: str, steps: int = 60
+) -> plt.Figure:
+    """Draw each run's first steps on their own, as growth over the start: a catapult is that short.
+
+    Args:
+        panels: As for `draw_phases`.
+        next_layer: As for `draw_phases`.
+        steps: How many steps to show, at most the 200 that are all recorded.
+
+    Returns:
+        The figure: a panel per noise strength, a thin line per run and quantity.
+    """
+    fig, axes = plt.subplots(
+        1, len(panels), figsize=(8.2, 2.9), sharex=True, sharey=True, squeeze=False
+    )
+    quantities: tuple[tuple[str, str, Callable[[History], np.ndarray]], ...] = (
+        (TRAIN, "training loss, noise on", lambda h: h.loss),
+        (NIW, r"$|w_{\rm NI}|$", lambda h: h.w_ni),
+        (NEXT, r"$|W^{(1)}|$, next layer", lambda h: h.norms[next_layer]),
+    )
+    for ax, (title, (phase, histories)) in zip(axes[0], panels.items(), strict=True):
+        for h in histories:
+            first = h.step <= steps
+            for color, label, pick in quantities:
+                values = pick(h)[first]
+                new = label if h is histories[0] else None
+                ax.plot(h.step[first], values / values[0], color=color, lw=0.8, label=new)
+        ax.set_title(title, backgroundcolor=PHASE_COLORS[phase])
+        ax.set(yscale="log", ylim=(0.02, 200), xlabel="SGD step")
+        ax.axhline(1, color="black", lw=0.5)
+    axes[0, 0].set_ylabel("over its start")
+    _legend_below(fig, axes[:, 0])
+    return fig
+
+
+def draw_phase_bar(
+    ax: Axes,
+    found: Sequence[tuple[float, Phase]],
+    shown: dict[float, tuple[str, Phase]],
+    label: str = SIGMA_EPS,
+) -> None:
+    """Draw which phase each run of a sweep fell into, and the values that another figure shows.
+
+    Between neighbouring noise strengths of one phase the bar takes its colour; where the phase
+    changes, and where the seeds of one strength disagree, it is left white: the border lies there.
+    The axis is logarithmic, so a run without noise has no place on it.
+
+    Args:
+        ax: Where to draw.
+        found: (sigma_eps, phase) of each run; several runs of one sigma_eps are its seeds.
+        shown: Title and phase by sigma_eps of the other figure's runs, marked with a diamond.
+        label: Of the axis.
+    """
+    found = [(sigma, phase) for sigma, phase in found if sigma > 0]
+    shown = {sigma: mark for sigma, mark in shown.items() if sigma > 0}
+    phases: dict[float, set[Phase]] = {}
+    for sigma, phase in found:
+        phases.setdefault(sigma, set()).add(phase)
+    for (a, at_a), (b, at_b) in pairwise(sorted(phases.items())):
+        if at_a == at_b and len(at_a) == 1:
+            ax.axvspan(a, b, color=PHASE_COLORS[next(iter(at_a))], lw=0)
+    for phase in Phase:
+        ax.plot([], [], "s", ms=9, color=PHASE_COLORS[phase], label=phase)
+    count = {sigma: 0 for sigma in phases}
+    for sigma, phase in found:
+        y = 0.15 + 0.1 * count[sigma]
+        ax.plot(sigma, y, "o", ms=4, color=PHASE_COLORS[phase], mec="black", mew=0.5)
+        count[sigma] += 1
+    for sigma, (title, phase) in shown.items():
+        ax.plot(sigma, 0.78, "D", ms=8, color=PHASE_COLORS[phase], mec="black")
+        ax.annotate(title, (sigma, 0.86), ha="center", va="bottom", fontsize=8)
+    ax.set(xscale="log", ylim=(0, 1.05), yticks=[], xlabel=label)
+    ax.set_xlim(_padded([*phases, *shown] or [1.0]))
+    ax.grid(False)
+    ax.legend(ncols=4, loc="lower center", bbox_to_anchor=(0.5, 1.0))
+
+
+def _legend_below(fig: plt.Figure, axes: Iterable[Axes]) -> None:
+    """Give a figure one legend of all that these axes show."""
+    handles = [handle for ax in axes for handle in ax.get_legend_handles_labels()[0]]
+    fig.legend(handles=handles, loc="outside lower center", ncols=3)
+
+
+def _padded(values: Sequence[float]) -> tuple[float, float]:
+    """Return limits of a logarithmic axis a little wider than the values."""
+    pad = max(max(values) / min(values), 2.0) ** 0.05
+    return min(values) / pad, max(values) * pad
+
+
+def _limit(ax: Axes, shown: Sequence[np.ndarray]) -> None:
+    """Fit a logarithmic axis to these values; what diverges may leave it at the top."""
+    if shown:
+        ax.set_ylim(min(a.min() for a in shown) / 2, 20 * max(a.max() for a in shown))
+
+
+def _mark_divergence(ax: Axes, histories: Sequence[History]) -> None:
+    for h in histories:
+        if h.diverged_step is not None:
+            ax.axvline(h.diverged_step, color="black", lw=0.7, ls=":")

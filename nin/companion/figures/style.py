@@ -1,0 +1,27 @@
+"""How every figure looks: the style file, and what each colour means."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import matplotlib.pyplot as plt
+
+from nin.runs.phases import Phase
+
+STYLE = Path(__file__).with_name("nin.mplstyle")
+PHASE_COLORS = {
+    Phase.DECOUPLED: "#77AADD",
+    Phase.DECAY: "#44BB99",
+    Phase.CATAPULT: "#EEDD88",
+    Phase.DIVERGENT: "#EE8866",
+}
+"""Paul Tol's light scheme, safe for colour-blind readers; the same in every figure."""
+SIGMA_EPS = r"$\sigma_\epsilon$"
+"""Label of an axis of noise strengths."""
+TRAIN, TEST, NIW, NEXT = "#7B3294", "#009E73", "#0072B2", "#D55E00"
+"""Training, validation, w_ni and the next layer's weights: the paper's purple, green, blue, red."""
+
+
+def use_style() -> None:
+    """Draw everything from now on in the book's style."""
+    plt.style.use(STYLE)

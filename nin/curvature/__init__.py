@@ -1,0 +1,28 @@
+"""One step of w_ni: the loss behind a layer, its curvature, and what Eq. (2) says of the pull."""
+
+from nin.curvature.eq2 import (
+    kink_gradient,
+    kink_pull,
+    kinks,
+    next_order,
+    predicted_gradient,
+    step_rates,
+)  # fmt: skip
+from nin.curvature.gauss_newton import LinearInNoise, output_hessian, top_curvature
+from nin.curvature.local import LocalLoss, local_loss
+from nin.curvature.pull import (
+    fluctuations,
+    mean_gradient,
+    niw_gradient,
+    noise_averages,
+    sampled_gradients,
+)  # fmt: skip
+from nin.curvature.slope import Slope, is_resolved, missed_part, over, ratio, slope
+
+__all__ = [
+    "LinearInNoise", "LocalLoss", "Slope", "fluctuations", "is_resolved", "kink_gradient",
+    "kink_pull", "kinks", "local_loss", "mean_gradient", "missed_part", "next_order",
+    "niw_gradient",
+    "noise_averages", "output_hessian", "over", "predicted_gradient", "ratio",
+    "sampled_gradients", "slope", "step_rates", "top_curvature",
+]  # fmt: skip

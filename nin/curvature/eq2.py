@@ -1,0 +1,170 @@
+"""What Eq. (2) says of one step of w_ni, for one batch: drift, kinks, kick and bend."""
+
+from __future__ import annotations
+
+import math
+from functools import cache
+from typing import Any
+
+import sympy
+import torch
+from sympy import Symbol
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from nin.curvature.local import LocalLoss, Tail
+from nin.networks.models import MLP
+from nin.theory import symbols as s
+from nin.theory.expansion import EQ2
+from nin.theory.rates import drift, kink_mean, mean_order
+from nin.theory.statement import Chain
+
+
+def kink_pull(local: LocalLoss, w: Tensor, sigma_eps: float) -> float:
+    """Return what the kinks of all ReLU layers behind add to the pull on w_ni, along w_ni.
+
+    `kinks` with the layers that follow: a unit of a later layer is shifted by eps
+    times the derivative of its pre-activation along w_ni. To leading order in the noise.
+
+    Args:
+        local: From `local_loss` of a network with ReLU; anything else has no kinks that we know.
+        w: The noise injection weights, (features,), none of them 0.
+        sigma_eps: Standard deviation of the Gaussian noise, > 0.
+
+    Returns:
+        w_ni times the mean gradient by w_ni that is due to kinks.
+    """
+    tail = local.model
+    if not isinstance(tail, Tail) or tail.activation != "relu":
+        return 0.0
+    z, u = local.x, w.expand_as(local.x)
+    kept: list[tuple[Tensor, Tensor, Tensor]] = []
+    with torch.enable_grad():
+        for layer in tail.layers:
+            assert isinstance(layer, nn.Linear)  # an MLP has no others
+            h = torch.relu(z) if kept else torch.relu(z).requires_grad_()
+            kept.append((z.detach(), u, h))
+            z, u = layer(h), F.linear(u * (z.detach() > 0), layer.weight.detach())
+        if not kept:
+            return 0.0
+        outgoing = torch.autograd.grad(local.loss(z, local.y).sum(), [h for *_, h in kept])
+    pulls = [
+        kink_gradient(z, out * u, u, sigma_eps).sum()
+        for (z, u, _), out in zip(kept, outgoing, strict=True)
+    ]
+    return float(sum(pulls))
+
+
+def step_rates(
+    local: LocalLoss, w: Tensor, eps: Tensor, sigma_eps: float, eta: float
+) -> dict[str, float]:
+    """Say how much of ln|w_ni| one SGD step takes off, by Eq. (2) to second order in the step.
+
+    Args:
+        local: The network, layer and batch.
+        w: The noise injection weights, (features,).
+        eps: The noise of this step, (batch,): Gaussian.
+        sigma_eps: Its standard deviation.
+        eta: Learning rate.
+
+    Returns:
+        By name: ``"curvature"``, eta sigma_eps^2 w^T<H>w / |w|^2, Eq. (2) with its factor
+        corrected; ``"kinks"``, what the kinks of a ReLU layer of an `MLP` add (0 elsewhere);
+        ``"kick"``, what the noise as drawn adds to first order, of mean 0; ``"bend"``, what the
+        logarithm adds to second order: the mean contribution of the random walk, of the
+        fluctuation that footnote 2 neglects, and of a finite step.
+    """
+    size = float(w.norm())
+    unit = w / size
+    g, hw = local.gradient_and_product(w, torch.zeros(len(local.x), len(w)).to(w))
+    drift = eta * sigma_eps**2 / size * hw.mean(0)
+    along = float(unit @ drift)
+    scatter = [  # of the odd and of the even part of the noise, across w less along it
+        factor * float((v.square().sum(1) - 2 * (v @ unit).square()).mean())
+        for factor, v in ((sigma_eps**2, g), (2 * sigma_eps**4, hw))
+    ]
+    noise = (eta / size) ** 2 / len(local.x) * sum(scatter)
+    return {
+        "curvature": along,
+        "kinks": eta * kink_pull(local, w, sigma_eps) / size**2,
+        "kick": eta / size * float((eps * (g @ unit)).mean()),
+        "bend": along**2 - float(drift.square().sum()) / 2 - noise / 2,
+    }
+
+
+def predicted_gradient(
+    local: LocalLoss, w: Tensor, sigma_eps: float, form: Chain | None = None
+) -> Tensor:
+    """Return the gradient that Eq. (2) predicts after averaging over the noise, (features,).
+
+    Corrects Eq. (2) of Levi et al. (2022): the factor of the curvature term.
+
+    Args:
+        local: The network, layer and batch.
+        w: The noise injection weights, (features,).
+        sigma_eps: Standard deviation of the noise.
+        form: The form of Eq. (2); default the corrected one.
+    """
+    chosen = EQ2.corrected if form is None else form
+    return -drift(chosen, 1.0, sigma_eps, local.mean_product(w))
+
+
+def next_order(local: LocalLoss, w: Tensor, sigma_eps: float) -> Tensor:
+    """Return the first term that Eq. (2) leaves out on average, (features,): the fourth order.
+
+    Args:
+        local: A smooth network, the layer and the batch.
+        w: The noise injection weights, (features,).
+        sigma_eps: Standard deviation of the Gaussian noise.
+    """
+    factor = float(mean_order(4).subs(s.sigma_eps, sigma_eps))
+    return factor * local.directional_gradient(w, 3).mean(0)
+
+
+def kinks(local: LocalLoss, w: Tensor, sigma_eps: float) -> Tensor:
+    """Return what the kinks of a ReLU layer add to the predicted gradient, (features,).
+
+    Args:
+        local: A ReLU `MLP`, one of its hidden layers, and the batch.
+        w: The noise injection weights, (features,), none of them 0.
+        sigma_eps: Standard deviation of the Gaussian noise, > 0.
+
+    Raises:
+        ValueError: If the network is no ReLU `MLP`, or the layer has no activation behind it.
+    """
+    model = local.model
+    if not isinstance(model, MLP) or model.activation != "relu":
+        raise ValueError("kinks are known for an MLP with activation='relu' only")
+    following = model.layers[int(local.layer.split(".")[1]) + 1 :]
+    if not len(following):
+        raise ValueError(f"{local.layer} is the last layer: no activation follows it")
+    z = local.pre_activations()
+    hidden = torch.relu(z).requires_grad_()
+    with torch.enable_grad():
+        out = following[0](hidden)
+        for layer in following[1:]:
+            out = layer(torch.relu(out))
+        (outgoing,) = torch.autograd.grad(local.loss(out, local.y).sum(), hidden)
+    return kink_gradient(z, outgoing, w, sigma_eps)
+
+
+@cache
+def _kink_function() -> Any:
+    z, w = Symbol("z", real=True), Symbol("w", real=True)
+    tensors = {"exp": torch.exp, "sqrt": math.sqrt, "pi": math.pi}
+    return sympy.lambdify((z, w, s.sigma_eps), kink_mean(), tensors)
+
+
+def kink_gradient(z: Tensor, outgoing: Tensor, w: Tensor, sigma_eps: float) -> Tensor:
+    """Return what the kinks of a ReLU layer add to the mean gradient by w_ni, (features,).
+
+    Corrects footnote 1 of Levi et al. (2022): a term of the same order as the curvature term of
+    Eq. (2), to leading order in the noise.
+
+    Args:
+        z: Pre-activations, (batch, features).
+        outgoing: Derivative of each sample's loss by the activation relu(z), (batch, features).
+        w: The noise injection weights, (features,), none of them 0.
+        sigma_eps: Standard deviation of the noise, > 0.
+    """
+    return (outgoing * _kink_function()(z, w, sigma_eps)).mean(0)

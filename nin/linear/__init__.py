@@ -1,0 +1,12 @@
+"""The linear model in numbers: exact SGD, gradient flow, censuses of its plane, its borders."""
+
+from nin.linear.derived_borders import LinearBorders, linear_borders
+from nin.linear.epochs import simulate_epochs
+from nin.linear.flow import closed_form, integrate, langevin, late_rate
+from nin.linear.model import LinearRuns, simulate
+from nin.linear.plane import PlaneRuns, draw_start, run_plane
+
+__all__ = [
+    "LinearBorders", "LinearRuns", "PlaneRuns", "closed_form", "draw_start", "integrate",
+    "langevin", "late_rate", "linear_borders", "run_plane", "simulate", "simulate_epochs",
+]  # fmt: skip

@@ -1,0 +1,13 @@
+"""What trains: data, losses, networks, noise injection nodes, and the one training loop."""
+
+from nin.networks.data import Dataset
+from nin.networks.losses import Loss
+from nin.networks.models import MLP
+from nin.networks.nodes import NoiseInjection, attach, find_node
+from nin.networks.seeds import generator
+from nin.networks.training import Observer, train
+
+__all__ = [
+    "MLP", "Dataset", "Loss", "NoiseInjection", "Observer", "attach", "find_node", "generator",
+    "train",
+]  # fmt: skip

@@ -1,0 +1,328 @@
+"""The training loop: vanilla SGD of R networks in lock-step."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Container, Sequence
+from dataclasses import dataclass, field
+from typing import Protocol
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+from tqdm.auto import tqdm
+
+from nin.networks.data import Dataset
+from nin.networks.losses import Loss
+from nin.networks.mlp_stack import MLPStack
+from nin.networks.models import MLP
+from nin.networks.module_stack import ModuleStack
+from nin.networks.nodes import NoiseInjection, find_node
+from nin.networks.seeds import generator
+from nin.runs.history import CLEAN_QUANTITIES, History, log_spaced_steps
+
+PRECISIONS = ("float32", "bf16")
+DENSE_STEPS, STEPS_PER_DECADE = 200, 60
+"""The noisy loss is kept at every step up to `DENSE_STEPS`: a catapult takes tens of steps."""
+
+
+def train(
+    models: Sequence[nn.Module],
+    data: Dataset,
+    *,
+    loss: Loss | str = "ce",
+    eta: float,
+    batch_size: int,
+    epochs: int,
+    seeds: Sequence[int] | None = None,
+    precision: str = "float32",
+    evaluations: int = 10,
+    progress: bool | None = None,
+    observer: Observer | None = None,
+) -> list[History]:
+    """Train R networks of one architecture side by side by vanilla SGD, Eq. (7).
+
+    Run r draws its batches and its noise from ``seeds[r]`` alone, and its noise law, sigma_eps and
+    kind from its own node, so runs of one seed see the same batches and the same noise up to the
+    factor sigma_eps, and no run depends on which others train beside it: not by a bit for MLPs on
+    a CPU, by float32 rounding for other networks. The last, smaller batch of an epoch is trained on
+    too. A run whose loss is no longer finite is frozen and leaves the stack. The networks end with
+    their trained weights; a frozen one with those of its last step, finite or not. Layers that draw
+    random numbers themselves, such as dropout, take them from torch's global generator.
+
+    Args:
+        models: R networks alike in all but weights and noise, with a node each (`nin.attach`) or
+            none. All on one device, with the data. Parameters that need no gradient stay as they
+            are.
+        data: What to train on and to validate with.
+        loss: A `Loss`, or its name.
+        eta: Learning rate, > 0.
+        batch_size: Samples per step, at most the training set.
+        epochs: Passes over the training set, >= 1.
+        seeds: Of batches and noise, one per network; default 0, 1, ...
+        precision: ``"float32"``, or ``"bf16"`` (MLPs only): products in bfloat16.
+        evaluations: Clean evaluations per decade of steps. Each takes the whole data set, so ten
+            of them cost a fifth of a run of 150 epochs, and most of a run of one; 0 for none.
+        progress: Whether to show a bar; default: on a terminal or in a notebook, not in CI.
+        observer: Sees the networks before each of the steps that it names; the run is the same
+            with and without it.
+
+    Returns:
+        A history per network.
+
+    Raises:
+        ValueError: If an argument is out of range, or the networks are not alike.
+    """
+    loss = Loss(loss) if isinstance(loss, str) else loss
+    seeds = list(range(len(models)) if seeds is None else seeds)
+    _check(models, data, eta, batch_size, epochs, seeds, precision)
+    seeds = [int(s) for s in seeds]  # a NumPy integer means the same stream
+    runs = _Lockstep(models, seeds, data, _stack(models, loss, eta, precision))
+    steps_per_epoch = -(-len(data.train_x) // batch_size)
+    total = epochs * steps_per_epoch
+    record_at = set(log_spaced_steps(total - 1, DENSE_STEPS, STEPS_PER_DECADE).tolist())
+    evaluate_at = set(log_spaced_steps(total, 1, evaluations).tolist() if evaluations else [])
+    with tqdm(total=total, unit="step", disable=hide_bar(progress), leave=False) as bar:
+        for step in range(total):
+            epoch, k = divmod(step, steps_per_epoch)
+            if k == 0:
+                runs.draw(epoch)
+            if step in evaluate_at:
+                runs.evaluate(step)
+            batch = slice(k * batch_size, (k + 1) * batch_size)
+            if observer is not None and step in observer.steps:
+                runs.show(step, batch, observer)
+            runs.step(step, batch, step in record_at)
+            bar.update()
+            if not runs.active:
+                break
+    if runs.active and evaluations:
+        runs.evaluate(total)
+    return runs.finish(steps_per_epoch)
+
+
+class Observer(Protocol):
+    """What looks at networks while they train."""
+
+    @property
+    def steps(self) -> Container[int]:
+        """The steps before which it looks."""
+
+    def see(self, run: int, step: int, model: nn.Module, x: Tensor, y: Tensor, eps: Tensor) -> None:
+        """Look at a network as it is before a step; it must be left as it is.
+
+        Args:
+            run: Its place among the networks.
+            step: The step that comes next.
+            model: The network, with its weights of this moment.
+            x: Inputs of the step's batch, (batch, ...).
+            y: Labels, (batch, ...).
+            eps: Noise of each sample, (batch,).
+        """
+
+
+class Stack(Protocol):
+    """R networks of one architecture: what the loop asks of `MLPStack` and `ModuleStack`."""
+
+    dtype: torch.dtype
+
+    def step(self, x: Tensor, y: Tensor, eps: Tensor) -> tuple[Tensor, Tensor]:
+        """Take one SGD step in every run; return noisy loss and accuracy before it, (R,) each."""
+
+    def evaluate(self, x: Tensor, y: Tensor) -> tuple[Tensor, Tensor]:
+        """Return loss and accuracy with eps = 0, (R,) each."""
+
+    def norms(self) -> dict[str, Tensor]:
+        """Return the norms of the NIWs and of each weight matrix, (R,) each."""
+
+    def keep(self, runs: Tensor) -> None:
+        """Go on with the runs at these places only."""
+
+    def write_back(self, run: int, model: nn.Module) -> None:
+        """Copy one run's parameters into a network."""
+
+
+def _stack(models: Sequence[nn.Module], loss: Loss, eta: float, precision: str) -> Stack:
+    """Return the faster stack that these networks allow."""
+    mlps = [m for m in models if type(m) is MLP and _is_all_trained(m)]
+    if len(mlps) == len(models):
+        return MLPStack(mlps, loss, eta, precision)
+    return ModuleStack(models, loss, eta)
+
+
+def _is_all_trained(model: nn.Module) -> bool:
+    return all(p.requires_grad for p in model.parameters())
+
+
+class _Lockstep:
+    """The runs that still train, their stack, and the logs of all.
+
+    Attributes:
+        active: Places in `models` of the runs in the stack, in its order.
+    """
+
+    def __init__(
+        self, models: Sequence[nn.Module], seeds: Sequence[int], data: Dataset, stack: Stack
+    ) -> None:
+        self.models, self.seeds, self.data, self.stack = models, seeds, data, stack
+        self.nodes = [found[1] if (found := find_node(m)) else None for m in models]
+        self.logs = [_Log() for _ in models]
+        self.active = list(range(len(models)))
+        self.train_x, self.val_x = data.train_x.to(stack.dtype), data.val_x.to(stack.dtype)
+
+    def draw(self, epoch: int) -> None:
+        """Draw the order of the samples and the noise of an epoch, (runs, n_train) each."""
+        n, device = len(self.train_x), self.train_x.device
+        self.order = torch.stack([_order(self.seeds[r], epoch, n) for r in self.active]).to(device)
+        noise = [epoch_noise(self.nodes[r], self.seeds[r], epoch, n) for r in self.active]
+        self.noise = torch.stack(noise).to(device)
+
+    def show(self, step: int, batch: slice, observer: Observer) -> None:
+        """Let an observer see each run's network and what its next step will see."""
+        index = self.order[:, batch]
+        eps = self.noise.gather(1, index)
+        for i, run in enumerate(self.active):
+            self.stack.write_back(i, self.models[run])
+            x, y = self.train_x[index[i]], self.data.train_y[index[i]]
+            observer.see(run, step, self.models[run], x, y, eps[i])
+
+    def step(self, step: int, batch: slice, record: bool) -> None:
+        """Take one SGD step; runs whose loss before it was not finite leave the stack."""
+        norms = self.stack.norms() if record else None
+        index = self.order[:, batch]
+        losses, shares = self.stack.step(
+            self.train_x[index], self.data.train_y[index], self.noise.gather(1, index)
+        )
+        values = losses.tolist()
+        for i, run in enumerate(self.active):
+            self.logs[run].see(step, values[i], shares[i], norms, i)
+        kept = [i for i, value in enumerate(values) if np.isfinite(value)]
+        if len(kept) < len(values):
+            self._keep(kept)
+
+    def evaluate(self, step: int) -> None:
+        """Log the clean losses and accuracies."""
+        clean = [
+            *self.stack.evaluate(self.train_x, self.data.train_y),
+            *self.stack.evaluate(self.val_x, self.data.val_y),
+        ]
+        for row, run in zip(torch.stack(clean, 1).tolist(), self.active, strict=True):
+            self.logs[run].evaluations.append((step, *row))
+
+    def finish(self, steps_per_epoch: int) -> list[History]:
+        """Give the networks their trained weights and return the histories."""
+        for i, run in enumerate(self.active):
+            self.stack.write_back(i, self.models[run])
+        return [log.history(steps_per_epoch) for log in self.logs]
+
+    def _keep(self, kept: list[int]) -> None:
+        for i in set(range(len(self.active))) - set(kept):
+            self.stack.write_back(i, self.models[self.active[i]])
+        self.active = [self.active[i] for i in kept]
+        if kept:
+            places = torch.tensor(kept, device=self.order.device)
+            self.stack.keep(places)
+            self.order, self.noise = self.order[places], self.noise[places]
+
+
+@dataclass
+class _Log:
+    """A history in the making."""
+
+    rows: list[tuple[float, ...]] = field(default_factory=list)
+    norms: dict[str, list[float]] = field(default_factory=dict)
+    evaluations: list[tuple[float, ...]] = field(default_factory=list)
+    diverged_step: int | None = None
+    last_finite_loss: float = float("nan")
+
+    def see(
+        self, step: int, loss: float, share: Tensor, norms: dict[str, Tensor] | None, i: int
+    ) -> None:
+        """Note a step; `norms` are given at the steps to record."""
+        if not np.isfinite(loss):
+            self.diverged_step = step
+            return
+        self.last_finite_loss = loss
+        if norms is not None:
+            self.rows.append((step, loss, float(share)))
+            for name, values in norms.items():
+                self.norms.setdefault(name, []).append(float(values[i]))
+
+    def history(self, steps_per_epoch: int) -> History:
+        """Return what was noted as arrays."""
+        step, loss, share = np.array(self.rows, dtype=np.float64).reshape(-1, 3).T
+        eval_step, *clean = np.array(self.evaluations, dtype=np.float64).reshape(-1, 5).T
+        return History(
+            steps_per_epoch=steps_per_epoch,
+            step=step.astype(np.int64),
+            loss=loss.astype(np.float32),
+            accuracy=share.astype(np.float32),
+            norms={name: np.array(v, dtype=np.float32) for name, v in self.norms.items()},
+            eval_step=eval_step.astype(np.int64),
+            **{
+                name: values.astype(np.float32)
+                for name, values in zip(CLEAN_QUANTITIES, clean, strict=True)
+            },
+            diverged_step=self.diverged_step,
+            last_finite_loss=self.last_finite_loss,
+        )
+
+
+def _order(seed: int, epoch: int, n: int) -> Tensor:
+    """Return the order of the training samples in an epoch, (n,) int64."""
+    return torch.randperm(n, generator=generator(seed, "batches", epoch))
+
+
+def epoch_noise(node: NoiseInjection | None, seed: int, epoch: int, n: int) -> Tensor:
+    """Return eps of every training sample in an epoch of `train`, (n,) float32.
+
+    Args:
+        node: The network's node; without one, zeros.
+        seed: Of the run.
+        epoch: From 0; a fixed node has the same in all.
+        n: Size of the training set.
+    """
+    if node is None:
+        return torch.zeros(n)
+    return node.draw(n, generator(seed, "eps", 0 if node.fixed else epoch))
+
+
+def hide_bar(progress: bool | None) -> bool | None:
+    """Return tqdm's `disable`: None hides the bar where there is no terminal."""
+    if progress is None:
+        return True if os.environ.get("CI") else None
+    return not progress
+
+
+def _check(
+    models: Sequence[nn.Module],
+    data: Dataset,
+    eta: float,
+    batch_size: int,
+    epochs: int,
+    seeds: Sequence[int],
+    precision: str,
+) -> None:
+    n = len(data.train_x)
+    if not models:
+        raise ValueError("no network to train")
+    if not (np.isfinite(eta) and eta > 0):
+        raise ValueError(f"eta must be finite and > 0, not {eta}")
+    if not 1 <= batch_size <= n:
+        raise ValueError(f"batch_size must be 1 to {n}, the training set's size, not {batch_size}")
+    if epochs < 1:
+        raise ValueError(f"epochs must be >= 1, not {epochs}")
+    if len(seeds) != len(models):
+        raise ValueError(f"one seed per network: {len(models)} networks, {len(seeds)} seeds")
+    if not all(isinstance(s, int | np.integer) for s in seeds):
+        raise ValueError(f"seeds must be whole numbers, not {seeds!r}")
+    if precision not in PRECISIONS:
+        raise ValueError(f"precision must be one of {PRECISIONS}, not {precision!r}")
+    if precision != "float32" and not all(type(m) is MLP and _is_all_trained(m) for m in models):
+        raise ValueError(f"precision={precision!r} is for an MLP, all of it trained; use 'float32'")
+    shapes = [{k: v.shape for k, v in m.state_dict().items()} for m in models]
+    if any(s != shapes[0] for s in shapes):
+        raise ValueError("the networks differ in their parameters: train them one by one")
+    layers = [[x.activation if type(x) is MLP else type(x) for x in m.modules()] for m in models]
+    if any(x != layers[0] for x in layers):
+        raise ValueError("the networks differ in layers or activations: train them one by one")

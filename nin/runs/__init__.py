@@ -1,0 +1,15 @@
+"""What a run leaves and how to read it: histories, phases, averages, decay times and fits."""
+
+from nin.runs.averages import course, mean, mean_and_spread, middle
+from nin.runs.bisection import Border, find_border
+from nin.runs.decay_fit import DecayFit, Outcome, decay_window, fit_decay
+from nin.runs.history import CLEAN_QUANTITIES, History, log_spaced_steps
+from nin.runs.phases import Phase, PhaseFinding, classify_phase, most_common_phase, phase_index
+from nin.runs.times import Estimate, decay_times, initial_time, plateau_end, power, time_to
+
+__all__ = [
+    "CLEAN_QUANTITIES", "Border", "DecayFit", "Estimate", "History", "Outcome", "Phase",
+    "PhaseFinding", "classify_phase", "course", "decay_times", "decay_window", "find_border",
+    "fit_decay", "initial_time", "log_spaced_steps", "mean", "mean_and_spread", "middle",
+    "most_common_phase", "phase_index", "plateau_end", "power", "time_to",
+]  # fmt: skip

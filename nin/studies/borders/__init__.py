@@ -1,0 +1,1 @@
+"""Where a network's phases end: searched for, predicted, and compared over grids."""

@@ -1,0 +1,124 @@
+"""The configurations whose borders the book measures: Table 1, its open choices, a factorial."""
+
+from __future__ import annotations
+
+import dataclasses
+import itertools
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+from nin.studies.experiment import FIG2, TABLE1, Experiment
+
+TABLE1_SEEDS = tuple(range(10))
+TABLE1_STEPS = {"fig2": 42, "fig3": 84}
+"""Two epochs for cross-entropy, one for the squared error, whose catapults are over sooner."""
+TABLE1_K = {"mse": (5.0, 200.0), "ce": (0.2, 3.0)}
+"""Where the borders of Table 1's runs are looked for, at the paper's width."""
+
+CHOICES: dict[str, dict[str, Any]] = {
+    "as in the experiments": {},
+    "half of the mean": {"mse_norm": "half_mean"},
+    "half of the sum": {"mse_norm": "half_sum"},
+    "sum": {"mse_norm": "sum"},
+    "inputs over their variance": {"scaling": "variance"},
+    "each pixel by its own std": {"scaling": "pixel"},
+    "NIWs of unit variance": {"niw_fan_in": "node"},
+    "NIWs of variance 1/N_w": {"niw_fan_in": "width"},
+    "no biases": {"bias": False},
+    "truncated normal weights": {"init": "truncated"},
+    "uniform noise": {"noise": "uniform"},
+    "noise of two values": {"noise": "rademacher"},
+    "fixed noise": {"fixed": True},
+}
+"""What the paper leaves open, as changes of an `Experiment`."""
+
+COMBINATIONS: dict[str, dict[str, Any]] = {
+    "variance, two values": {"scaling": "variance", "noise": "rademacher"},
+    "variance, truncated": {"scaling": "variance", "init": "truncated"},
+    "variance, trunc., two v.": {"scaling": "variance", "init": "truncated", "noise": "rademacher"},
+    "own std, two values": {"scaling": "pixel", "noise": "rademacher"},
+    "own std, truncated": {"scaling": "pixel", "init": "truncated"},
+}
+"""Choices together: one that opens the catapult window or not, and what may lift its upper end."""
+
+FACTORIAL_BASE = dataclasses.replace(FIG2, width=512, batch_size=128)
+"""Half of the paper's width and an eighth of its batch, so that two cores suffice."""
+FACTORIAL_STEPS, FACTORIAL_SEEDS = 84, (0, 1, 2)
+FACTORIAL_LEVELS: dict[str, list[Any]] = {
+    "width": [128, 512, 1024],
+    "eta": [0.003, 0.01, 0.03],
+    "batch_size": [32, 128],
+    "depth": [1, 2, 3],
+    "activation": ["relu", "tanh", "gelu", "softplus"],
+    "loss": ["mse", "ce"],
+}
+DECAY_STEPS, DECAY_K = (84, 210), (0.001, 100.0)
+"""Run lengths for the border of decoupled and decay, and where to look for it in Table 1's unit."""
+BOUNDED_SIGMA_EPS = (3.0, 10.0, 30.0, 60.0, 100.0, 200.0, 300.0, 1000.0, 3000.0)
+"""Where bounded activations are compared with ReLU: its borders, and far to either side."""
+BOUNDED_EPOCHS, BOUNDED_LONG = (1, 5), 3
+"""Lengths of those runs; the longer ones at the strongest few strengths only."""
+FINE, COARSE = 0.025, 0.03
+"""Tolerances in sigma_eps, of Table 1's borders and of the others; brackets end narrower."""
+
+
+def table1_range(e: Experiment) -> tuple[float, float]:
+    """Return where to look for the borders of Table 1's runs at any width: `TABLE1_K`, scaled.
+
+    For the squared error a narrow network's borders lie at smaller K, about as its width.
+
+    Args:
+        e: The experiment.
+    """
+    scale = e.width / FIG2.width if e.loss == "mse" else 1.0
+    low, high = TABLE1_K[e.loss]
+    return low * scale, high * scale
+
+
+def factorial(
+    base: Experiment, levels: Mapping[str, Sequence[object]], full: bool = False
+) -> list[Experiment]:
+    """Return variations of an experiment, each once.
+
+    Args:
+        base: The experiment.
+        levels: Values by field.
+        full: Whether to combine all values of all fields; else each field is varied alone, for
+            each loss.
+
+    >>> levels = {"width": [512, 1024], "depth": [1, 2, 3], "loss": ["mse", "ce"]}
+    >>> len(factorial(FIG2, levels)), len(factorial(FIG2, levels, full=True))
+    (8, 12)
+    """
+    if full:
+        groups = [tuple(levels)]
+    else:
+        loss = ("loss",) if "loss" in levels else ()
+        groups = [(f, *loss) for f in levels if f != "loss"] or [loss]
+    found = [
+        dataclasses.replace(base, **dict(zip(group, values, strict=True)))  # type: ignore[arg-type]
+        for group in groups
+        for values in itertools.product(*(levels[f] for f in group))
+    ]
+    return list(dict.fromkeys(found))
+
+
+def agreement(borders: Mapping[str, np.ndarray], base: Experiment, name: str) -> dict[str, float]:
+    """Return the share of seeds for which each value of Table 1 lies in the phase it is given.
+
+    Args:
+        borders: sigma_eps, (seeds,), by the phase that begins there: ``"catapult"`` and
+            ``"divergent"`` at least; without ``"decay"``, decoupled and decay count as one.
+        base: The experiment they are of.
+        name: ``"fig2"`` or ``"fig3"``.
+    """
+    order = [p for p in ("decay", "catapult", "divergent") if p in borders]
+    edges = [np.zeros(1), *(borders[p] ** 2 / base.unit for p in order), np.full(1, np.inf)]
+    names = ["decoupled", *order] if "decay" in borders else ["decay", *order]
+    shares = {}
+    for low, high, phase in zip(edges[:-1], edges[1:], names, strict=True):
+        K = TABLE1[name][phase]
+        shares[phase] = float(np.mean((low < K) & (high > K)))
+    return shares

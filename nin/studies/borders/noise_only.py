@@ -1,0 +1,98 @@
+"""The network that sees the noise and no image: its borders, for next to nothing."""
+
+from __future__ import annotations
+
+import dataclasses
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from nin.networks.mlp_stack import MLPStack
+from nin.networks.models import MLP
+from nin.networks.nodes import NOISE_LAWS, attach
+from nin.networks.seeds import generator
+from nin.runs.bisection import find_border
+from nin.runs.phases import Phase, phase_index
+from nin.studies.borders.search import BORDERS, SURGE, TOLERANCE
+from nin.studies.experiment import D_OUT, Experiment
+
+NODES = 16
+"""Values of eps that stand for its law, each with every label."""
+_LAST = 10  # steps whose median loss stands for the end, as in `nin.runs.phases`
+
+
+def noise_only_borders(
+    e: Experiment, steps: int, K: tuple[float, float], tolerance: float = TOLERANCE
+) -> dict[str, float]:
+    """Find the borders of an experiment without its data, by bisection.
+
+    The inputs are 0 and each value of eps comes with every label, so that labels say nothing of
+    the noise; gradient descent on all of that. No image passes the first layer, which makes a run
+    a matter of milliseconds. This is the network's own form of the linear model's noise-only map.
+
+    Args:
+        e: The experiment with its seed; its own sigma_eps is of no account.
+        steps: As many as the runs that are to be predicted have.
+        K: Where to look, noise variances in Table 1's unit.
+        tolerance: Relative width of the last bracket in sigma_eps.
+
+    Returns:
+        sigma_eps of ``"surge"``, ``"catapult"`` and ``"divergent"``; infinite where nothing begins
+        in the range, 0 where all of it is past the border.
+    """
+    low, high = (e.at(k).sigma_eps for k in K)
+    seen: dict[float, tuple[bool, int]] = {}
+
+    def is_past(border: str, sigma_eps: float) -> bool:
+        if sigma_eps not in seen:
+            seen[sigma_eps] = _run(dataclasses.replace(e, sigma_eps=sigma_eps), steps)
+        surged, phase = seen[sigma_eps]
+        return surged if border == "surge" else phase >= list(Phase).index(Phase(border))
+
+    found = {}
+    for name in BORDERS[1:]:
+        border = find_border(
+            lambda s, name=name: np.array([is_past(name, float(s[0]))]),  # type: ignore[misc]
+            low,
+            high,
+            1,
+            tolerance,
+        )
+        found[name] = 0.0 if border.below else border.value if border.found else float("inf")
+    return found
+
+
+def _run(e: Experiment, steps: int) -> tuple[bool, int]:
+    """Train on noise alone; return whether the loss surged, and the phase's position."""
+    stack = MLPStack([blind(e)], e.criterion(), e.eta, "float32")
+    eps = e.sigma_eps * quantiles(e.noise).repeat_interleave(D_OUT).unsqueeze(0)
+    x, y = torch.zeros(*eps.shape, 1), torch.arange(D_OUT).repeat(NODES).unsqueeze(0)
+    losses, norms = [], []
+    for _ in range(steps):
+        norms.append(float(stack.norms()["w_ni"]))
+        losses.append(float(stack.step(x, y, eps)[0]))
+        if not np.isfinite(losses[-1]):
+            return True, list(Phase).index(Phase.DIVERGENT)
+    w, loss = np.array(norms) / norms[0], np.array(losses) / losses[0]
+    numbers = (w.max(), w[-1], loss.max(), np.median(loss[-_LAST:]), False)
+    phase = int(phase_index(*(np.asarray(n) for n in numbers)))
+    return bool(loss.max() > SURGE) or phase == list(Phase).index(Phase.DIVERGENT), phase
+
+
+def blind(e: Experiment) -> MLP:
+    """Return an experiment's network with one input in place of the image, weights as they are."""
+    seeing = e.network()
+    model = MLP(1, e.width, e.depth, D_OUT, e.activation, e.bias, e.init, e.seed)
+    attach(model, e.layer, e.sigma_eps, noise=e.noise, seed=e.seed)
+    state = {k: v for k, v in seeing.state_dict().items() if k != "layers.0.weight"}
+    model.load_state_dict(state, strict=False)
+    return model
+
+
+def quantiles(noise: str) -> Tensor:
+    """Return `NODES` equally likely values that stand for a noise law: mean 0, variance 1."""
+    draws = NOISE_LAWS[noise](1000 * NODES, generator(0, "quantiles")).sort().values
+    means = draws.view(NODES, -1).mean(1)
+    means = (means - means.flip(0)) / 2  # the laws are symmetric
+    return means / means.square().mean().sqrt()

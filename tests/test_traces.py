@@ -1,0 +1,103 @@
+"""Estimates of the local Hessian's trace against the Hessian itself."""
+
+from __future__ import annotations
+
+import dataclasses
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from nin.curvature.local import LocalLoss
+from nin.networks.nodes import find_node
+from nin.networks.seeds import generator
+from nin.studies.experiment import FIG1
+from nin.studies.records import RecordError
+from nin.studies.study import training_data
+from nin.studies.traces import Estimates, estimates, hessian_operator
+
+# curvlinops makes torch compile in a way that torch itself is giving up.
+pytestmark = pytest.mark.filterwarnings("ignore:`torch.jit.script` is:FutureWarning")
+SMALL = dataclasses.replace(FIG1, width=24, depth=2, activation="softplus")
+SIZES = {
+    "reaches": (0.1, 0.3, 5.0),
+    "batches": 2,
+    "draws": 300,
+    "directions": 5,
+    "steps": 4,
+    "matvecs": (4, 12),
+    "repeats": 3,
+}
+
+
+def local_losses() -> tuple[list[LocalLoss], list[tuple[torch.Tensor, torch.Tensor]]]:
+    data, model = training_data(SMALL.scaling, SMALL.split_seed), SMALL.network().eval()
+    n = SIZES["batches"] * SMALL.batch_size  # type: ignore[operator]
+    parts = (part[:n].split(SMALL.batch_size) for part in (data.train_x, data.train_y))
+    batches = list(zip(*parts, strict=True))
+    loss = SMALL.criterion().values
+    return [LocalLoss(model, "layers.0", x, y, loss) for x, y in batches], batches
+
+
+@pytest.fixture(scope="module")
+def found(tmp_path_factory: pytest.TempPathFactory) -> Estimates:
+    return estimates(SMALL, 0, tmp_path_factory.mktemp("trace"), **SIZES)
+
+
+def test_the_librarys_operator_is_the_local_hessian() -> None:
+    local, batches = local_losses()
+    operator = hessian_operator(local[0].model, "layers.0", batches)  # type: ignore[arg-type]
+    w = torch.randn(24, generator=generator(0, "w"))
+    ours = torch.stack([one.mean_product(w) for one in local]).mean(0)
+    assert torch.allclose(operator @ w, ours, rtol=1e-4, atol=1e-6)  # float32, sums of 256 samples
+
+
+def test_every_estimate_is_of_the_same_trace(found: Estimates) -> None:
+    local, _ = local_losses()
+    true = float(np.mean([one.trace()[0] for one in local])) / 24
+    best, err = found.reference
+    assert abs(best - true) < 4.5 * err + 0.02 * true  # an error of three draws is no sure one
+    for each in (found.hutchinson, found.one_step[0].mean(1)):
+        # False alarm below 1e-5; the fourth order at a reach of 0.1 is below 1 %.
+        assert abs(each.mean() - true) < 4.5 * each.std() / len(each) ** 0.5 + 0.01 * true
+
+
+def test_strong_noise_reads_another_curvature_than_that_at_the_point(found: Estimates) -> None:
+    each = found.one_step[2].mean(1)
+    assert each.mean() + 4.5 * each.std() / len(each) ** 0.5 < found.reference[0]
+
+
+def test_errors_fall_with_the_root_of_the_cost_and_stop_at_the_bias(found: Estimates) -> None:
+    cost = np.array([10.0, 40.0, 1e9])
+    for error in (found.hutchinson_error(cost), found.probe_error(cost, 1)):
+        assert error[0] > error[1] > error[2]
+    assert found.probe_error(cost, 2)[2] > 0.2  # the bias of strong noise
+    assert found.hutchinson_error(cost)[0] / found.hutchinson_error(cost)[1] < 2.01
+
+
+def test_mirror_images_take_the_kick_out(found: Estimates) -> None:
+    weak = found.one_step[0]
+    assert weak.mean(1).std() < 0.7 * weak[:, 0].std()
+
+
+def test_each_direction_has_its_own_curvature(found: Estimates) -> None:
+    local, _ = local_losses()
+    spectrum = torch.linalg.eigvalsh(torch.stack([x.mean_hessian() for x in local]).mean(0))
+    assert found.own.min() > float(spectrum[0]) and found.own.max() < float(spectrum[-1])
+    assert found.top == pytest.approx(float(spectrum[-1]), rel=0.03)  # Lanczos stops at 1 %
+    assert found.decay.shape == (5, 4)
+
+
+def test_the_network_is_trained_without_noise_before(tmp_path: Path) -> None:
+    trained = estimates(SMALL, 1, tmp_path, **SIZES | {"draws": 4, "directions": 1})
+    assert trained.epochs == 1 and trained.experiment.activation == "softplus"
+    node = find_node(SMALL.network())
+    assert node is not None and trained.one_step.shape == (3, 4, 2)
+
+
+def test_what_cannot_be_had_is_said(tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match="expected loss='ce'"):
+        estimates(dataclasses.replace(SMALL, loss="mse"), 0, tmp_path)
+    with pytest.raises(RecordError, match="python -m nin figures curvature"):
+        estimates(SMALL, 0, tmp_path, may_compute=False)
