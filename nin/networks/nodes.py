@@ -240,3 +240,15 @@ def find_node(model: nn.Module) -> tuple[str, NoiseInjection] | None:
     if len(nodes) > 1:
         raise ValueError(f"expected one node at most, found {[n for n, _ in nodes]}")
     return nodes[0] if nodes else None
+
+
+def one_node(model: nn.Module) -> tuple[str, NoiseInjection]:
+    """Return the name of the layer that has a network's only node, and the node.
+
+    Raises:
+        ValueError: If the network has no node, or several.
+    """
+    found = find_node(model)
+    if found is None:
+        raise ValueError("this network has no node: `nin.attach` one to a layer")
+    return found[0].removesuffix(".nin"), found[1]
