@@ -15,7 +15,8 @@ import yaml
 from nin.networks.data import DataError, prepare
 from nin.runs.phases import classify_phase
 from nin.studies.experiment import EXPERIMENTS, Experiment, experiment, strengths
-from nin.studies.records import RESULTS, RecordError, RunRecord, record_path
+from nin.studies.records import RESULTS, RecordError
+from nin.studies.run import RunRecord, run_or_load, run_path
 
 _DATA_EXAMPLES = """examples:
   python -m nin data
@@ -69,17 +70,13 @@ def _data(options: argparse.Namespace) -> None:
 
 
 def _run(options: argparse.Namespace) -> None:
-    from nin.studies.sweep import run_or_load  # noqa: PLC0415  (importing processes' machinery takes time)
-
     e = _experiment(options, options.seed, options.sigma_eps, options.K)
     [record] = run_or_load([e], recompute=options.recompute, folder=options.results)
     _report(record)
-    print(f"record: {record_path(e, Path(options.results))}")
+    print(f"record: {run_path(e, Path(options.results))}")
 
 
 def _sweep(options: argparse.Namespace) -> None:
-    from nin.studies.sweep import run_or_load  # noqa: PLC0415
-
     given = [(s, None) for s in options.sigma_eps or []] + [(None, k) for k in options.K or []]
     if not given:
         raise ValueError("name the noise strengths: --sigma-eps 20 60, or --K 0.1 1")

@@ -3,41 +3,47 @@
 from __future__ import annotations
 
 import dataclasses
-import json
+import multiprocessing
+import random
+import time
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 import torch
 
-from nin.networks.nodes import find_node
+from nin.networks.nodes import one_node
 from nin.networks.seeds import generator
 from nin.runs.phases import Phase, PhaseFinding, classify_phase
-from nin.studies.borders import search as network_borders
 from nin.studies.borders.grid import CHOICES, FACTORIAL_BASE, agreement, factorial
 from nin.studies.borders.search import (
     BORDERS,
-    BORDERS_FOLDER,
     SURGE,
     TOLERANCE,
-    Probes,
+    Searching,
+    Trials,
+    find_borders,
     first_steps,
     is_past,
 )
 from nin.studies.experiment import FIG2, FIG3, Experiment
-from nin.studies.records import RecordError, read_arrays
-from nin.studies.study import train_together, training_data
+from nin.studies.study import Shelf, images, train_runs
 
 TINY = dataclasses.replace(FIG2, width=64, batch_size=50)
 STEPS, SEEDS = 30, (0, 1, 2)
 
 
 @pytest.fixture(scope="module")
-def tiny(tmp_path_factory: pytest.TempPathFactory) -> Probes:
-    """Probes of a tiny network with the search for its last border done; read it only."""
-    probes = Probes(TINY, STEPS, tmp_path_factory.mktemp("tiny"))
-    probes.border("divergent", SEEDS, progress=False)
-    return probes
+def tiny(tmp_path_factory: pytest.TempPathFactory) -> Shelf:
+    """The trials of a tiny network with the search for its last border done; read it only."""
+    shelf = Shelf(tmp_path_factory.mktemp("tiny"), "network_borders", workers=1)
+    find_borders([TINY], ["divergent"], SEEDS, STEPS, shelf)
+    return shelf
+
+
+def asked(seed: int = 0, **changes: Any) -> Searching:
+    return Searching(dataclasses.replace(TINY, seed=seed, **changes), STEPS)
 
 
 def finding(phase: Phase, loss_peak: float = 1.0) -> PhaseFinding:
@@ -46,13 +52,11 @@ def finding(phase: Phase, loss_peak: float = 1.0) -> PhaseFinding:
 
 def plain_run(e: Experiment, steps: int) -> bool:
     """Train by autograd, one sample of noise and one step at a time; return whether it survives."""
-    data = training_data(e.scaling, e.split_seed)
+    data = images(e.scaling, e.split_seed)
     n = steps * e.batch_size
     x, y = data.train_x[:n], torch.nn.functional.one_hot(data.train_y[:n], 10).float()
     model = e.network()
-    found = find_node(model)
-    assert found is not None
-    node = found[1]
+    node = one_node(model)[1]
     order = torch.randperm(n, generator=generator(e.seed, "batches", 0))
     eps = torch.randn(n, generator=generator(e.seed, "eps", 0)) * e.sigma_eps
     start, losses = float(node.w_ni.detach().norm()), []
@@ -75,8 +79,8 @@ def plain_run(e: Experiment, steps: int) -> bool:
 
 
 @pytest.mark.parametrize("seed", SEEDS)
-def test_a_plain_loop_diverges_above_the_border_and_not_below(tiny: Probes, seed: int) -> None:
-    border = float(tiny.border("divergent", SEEDS, progress=False).values[seed])
+def test_a_plain_loop_diverges_above_the_border_and_not_below(tiny: Shelf, seed: int) -> None:
+    [border] = find_borders([TINY], ["divergent"], [seed], STEPS, tiny)[TINY]["divergent"]
     away = 1 + TOLERANCE  # the last bracket reaches half of that to either side
     below, above = (
         dataclasses.replace(TINY, seed=seed, sigma_eps=border * f) for f in (1 / away, away)
@@ -96,132 +100,113 @@ def test_a_surge_is_one_of_the_loss_alone() -> None:
     assert is_past("surge", finding(Phase.DIVERGENT, np.nan))  # diverged before its second record
 
 
-def test_a_search_ends_at_once_where_no_seed_has_a_border(tmp_path: Path) -> None:
-    probes = Probes(TINY, STEPS, tmp_path)
-    border = probes.border("divergent", SEEDS, (0.1, 0.2), progress=False)
-    assert (border.found, border.below, border.above) == (False, 0, len(SEEDS))
-    assert len(probes.found) == 2 * len(SEEDS)
+def test_a_search_ends_at_once_where_there_is_no_border(tmp_path: Path) -> None:
+    shelf = Shelf(tmp_path, "", workers=1)
+    found = find_borders([TINY], ["divergent"], SEEDS, STEPS, shelf, K=(0.1, 0.2))
+    assert np.isinf(found[TINY]["divergent"]).all()
+    assert all(len(Trials(asked(seed), shelf).found) == 2 for seed in SEEDS)
 
 
-def test_an_unknown_border_is_an_error(tiny: Probes) -> None:
+def test_borders_say_where_a_seed_has_none(tiny: Shelf) -> None:
+    there = find_borders([TINY], ["divergent"], SEEDS, STEPS, tiny)[TINY]["divergent"]
+    middle = float(np.median(there**2 / TINY.unit))
+    for K, none in (((0.1, middle), np.inf), ((middle, 2000.0), 0)):
+        found = find_borders([TINY], ["divergent"], SEEDS, STEPS, tiny, K=K)
+        assert none in found[TINY]["divergent"]
+
+
+def test_several_configurations_and_borders_come_each_in_its_place(tmp_path: Path) -> None:
+    wide, shelf = dataclasses.replace(TINY, width=65), Shelf(tmp_path, "", workers=2)
+    where: dict[str, Any] = {"tolerance": 0.3}
+    both = find_borders([TINY, wide], ["surge", "divergent"], [0, 1], STEPS, shelf, **where)
+    for e in (TINY, wide):
+        for name in ("surge", "divergent"):
+            for i, seed in enumerate((0, 1)):
+                [alone] = find_borders([e], [name], [seed], STEPS, shelf, **where)[e][name]
+                assert both[e][name][i] == alone
+        assert (both[e]["surge"] <= both[e]["divergent"]).all()
+
+
+def test_an_unknown_border_is_an_error(tiny: Shelf) -> None:
     with pytest.raises(ValueError, match="border must be one of"):
-        tiny.border("decoupled", SEEDS, progress=False)
+        find_borders([TINY], ["decoupled"], SEEDS, STEPS, tiny)
 
 
-def test_contradictions_are_counted_seed_by_seed(tmp_path: Path) -> None:
-    probes = Probes(TINY, STEPS, tmp_path)
-    phases = {(0, 1.0): "decay", (0, 2.0): "divergent", (0, 3.0): "decay", (1, 1.0): "divergent"}
-    probes.found = {key: finding(Phase(p)) for key, p in phases.items()}
-    assert probes.contradictions("divergent") == (1, 4)
+def test_contradictions_are_counted(tmp_path: Path) -> None:
+    here = Trials(asked(), Shelf(tmp_path, ""))
+    here.found = {
+        s: finding(Phase(p)) for s, p in ((1.0, "decay"), (2.0, "divergent"), (3.0, "decay"))
+    }
+    assert here.contradictions("divergent") == 1
 
 
-# ---- the runs
+# ---- the trials
 
 
 def test_whole_epochs_are_those_of_the_experiment_bit_for_bit() -> None:
     base = dataclasses.replace(FIG3, width=8, epochs=2, evaluations=1)
     e = dataclasses.replace(base, seed=3, sigma_eps=60.0)
-    [record] = train_together([e], progress=False)
-    [history] = first_steps(base, 84, [(3, 60.0)])
-    np.testing.assert_array_equal(history.loss, record.history.loss)
-    np.testing.assert_array_equal(history.w_ni, record.history.w_ni)
+    _, [whole] = train_runs([e], progress=False)
+    history = first_steps(e, 84)
+    np.testing.assert_array_equal(history.loss, whole.loss)
+    np.testing.assert_array_equal(history.w_ni, whole.w_ni)
 
 
 @pytest.mark.parametrize("steps", [1, 43, 83, 0])
-def test_steps_that_are_no_whole_epochs_are_an_error(steps: int, tmp_path: Path) -> None:
+def test_steps_that_are_no_whole_epochs_are_an_error(steps: int) -> None:
     with pytest.raises(ValueError, match="within one epoch of batches of 1000"):
-        Probes(FIG2, steps, tmp_path)
+        Searching(FIG2, steps)
 
 
-def test_who_else_is_looked_at_does_not_change_what_is_seen(tiny: Probes, tmp_path: Path) -> None:
-    (seed, sigma), seen = next(iter(tiny.found.items()))
-    [alone] = Probes(TINY, STEPS, tmp_path).look([seed], np.array([sigma]))
-    assert alone == seen
+def test_noise_and_epochs_of_the_experiment_do_not_matter() -> None:
+    assert asked(sigma_eps=5.0, epochs=7, evaluations=3) == asked()
+
+
+def test_the_rule_is_the_book_s(tiny: Shelf) -> None:
+    here = Trials(asked(), tiny)
+    for sigma_eps, seen in list(here.found.items())[:3]:
+        run = dataclasses.replace(TINY, seed=0, sigma_eps=sigma_eps)
+        assert classify_phase(first_steps(run, STEPS)) == seen
+    assert set(BORDERS) == {"surge", *[p for p in Phase if p != Phase.DECOUPLED]}
 
 
 # ---- the record
 
 
-def no_training(*_: object) -> None:
-    raise AssertionError("trained again")
-
-
-def test_a_search_on_record_trains_nothing(tiny: Probes, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(network_borders, "first_steps", no_training)
-    again = Probes(TINY, STEPS, tiny.folder)
-    assert again.found == tiny.found
-    assert again.made == tiny.made
-    one, two = (p.border("divergent", SEEDS, progress=False) for p in (tiny, again))
-    np.testing.assert_array_equal(one.values, two.values)
-
-
-def test_noise_seed_and_epochs_of_the_experiment_do_not_matter(tiny: Probes) -> None:
-    other = dataclasses.replace(TINY, sigma_eps=5.0, seed=9, epochs=7, evaluations=3)
-    assert Probes(other, STEPS, tiny.folder).path == tiny.path
-    wider = dataclasses.replace(TINY, width=65)
-    assert Probes(wider, STEPS, tiny.folder).path != tiny.path
-    assert Probes(TINY, STEPS + 1, tiny.folder).path != tiny.path
-
-
-def test_a_search_that_was_stopped_goes_on(
-    tiny: Probes, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+def test_a_search_that_was_killed_goes_on_and_trains_no_trial_twice(
+    tiny: Shelf, tmp_path: Path
 ) -> None:
-    left, real = [4], first_steps
-
-    def stops(*arguments: object) -> list[object]:
-        if not left[0]:
-            raise KeyboardInterrupt
-        left[0] -= 1
-        return real(*arguments)  # type: ignore[arg-type]
-
-    monkeypatch.setattr(network_borders, "first_steps", stops)
-    with pytest.raises(KeyboardInterrupt):
-        Probes(TINY, STEPS, tmp_path).border("divergent", SEEDS, progress=False)
-    kept = Probes(TINY, STEPS, tmp_path)
-    assert len(kept.found) == 4 * len(SEEDS)
-    left[0] = len(tiny.found) // len(SEEDS) - 4  # no more than was missing
-    border = kept.border("divergent", SEEDS, progress=False)
-    np.testing.assert_array_equal(
-        border.values, tiny.border("divergent", SEEDS, progress=False).values
-    )
-
-
-def test_recompute_trains_again_and_finds_the_same(tiny: Probes, tmp_path: Path) -> None:
-    probes = Probes(TINY, STEPS, tmp_path)
-    first = probes.look([0], np.array([50.0]))
-    seconds = probes.made["seconds"]
-    assert probes.look([0], np.array([50.0]), recompute=True) == first
-    assert float(probes.made["seconds"]) >= float(seconds)
+    """Killed a dozen times at random moments, in a process of its own."""
+    shelf, rng = Shelf(tmp_path, ""), random.Random(0)
+    spawn, seen = multiprocessing.get_context("spawn"), {}
+    for _ in range(12):
+        search = spawn.Process(target=_search, args=(tmp_path,))
+        search.start()
+        begun = time.monotonic()
+        while len(Trials(asked(), shelf).found) == len(seen) and search.is_alive():
+            assert time.monotonic() - begun < 240, "no trial for minutes"
+            time.sleep(0.01)
+        time.sleep(rng.uniform(0, 0.05))
+        search.kill()
+        search.join()
+        now = Trials(asked(), shelf).found
+        assert seen.items() <= now.items()
+        seen = now
+    _search(tmp_path)
+    assert Trials(asked(), shelf).found == Trials(asked(), tiny).found
 
 
-def test_a_record_under_a_wrong_name_is_refused(tiny: Probes, tmp_path: Path) -> None:
-    other = dataclasses.replace(TINY, width=65)
-    Probes(other, STEPS, tmp_path).path.write_bytes(tiny.path.read_bytes())
-    with pytest.raises(RecordError, match="another configuration"):
-        Probes(other, STEPS, tmp_path)
+def _search(folder: Path) -> None:
+    find_borders([TINY], ["divergent"], [0], STEPS, Shelf(folder, "", workers=1))
 
 
-def test_a_damaged_record_is_named(tiny: Probes, tmp_path: Path) -> None:
-    path = tmp_path / tiny.path.name
-    path.write_bytes(tiny.path.read_bytes()[:-200])
-    with pytest.raises(RecordError, match=path.name):
-        Probes(TINY, STEPS, tmp_path)
-
-
-COMMITTED = sorted(BORDERS_FOLDER.glob("*.npz"))
-
-
-@pytest.mark.parametrize("path", COMMITTED, ids=lambda p: p.stem)
-def test_every_committed_record_is_whole(path: Path) -> None:
-    arrays = read_arrays(path, lambda a: a)
-    assert path.stat().st_size < 30_000  # hundreds of them stay below the limit for all records
-    if path.name.startswith(("forecast", "outcomes")):
-        return
-    meta = json.loads(str(arrays["meta"]))
-    probes = Probes(Experiment(**meta["experiment"]), meta["steps"])
-    assert probes.path == path
-    assert len(probes.found) == len(arrays["seed"])
-    assert probes.made["seconds"]
+def test_recompute_trains_again_and_keeps_what_was_not_asked_for(tmp_path: Path) -> None:
+    one = Trials(asked(), Shelf(tmp_path, ""))
+    first, other = one.look(50.0), one.look(60.0)
+    again = Trials(asked(), Shelf(tmp_path, "", recompute=True))
+    assert again.look(50.0) == first
+    assert again.found == {50.0: first, 60.0: other}
+    assert float(again.made["seconds"]) >= float(one.made["seconds"])
 
 
 # ---- the sets of configurations
@@ -253,20 +238,3 @@ def test_agreement_counts_the_seeds_whose_phases_hold_table_1() -> None:
     assert agreement(found, FIG2, "fig2") == {"decay": 1, "catapult": 0.5, "divergent": 1}
     found["divergent"] = border(45, np.inf)
     assert agreement(found, FIG2, "fig2")["divergent"] == 0.5
-
-
-def test_borders_by_seed_say_where_a_seed_has_none(tiny: Probes) -> None:
-    all_in = tiny.by_seed("divergent", SEEDS, progress=False)
-    np.testing.assert_array_equal(all_in, tiny.border("divergent", SEEDS, progress=False).values)
-    tiny_K = all_in**2 / TINY.unit
-    middle = float(np.median(tiny_K))
-    for K, none in (((0.1, middle), np.inf), ((middle, 2000.0), 0)):
-        fresh = Probes(TINY, STEPS, tiny.folder / "fresh")
-        assert none in fresh.by_seed("divergent", SEEDS, K=K, progress=False)
-
-
-def test_the_classifier_is_the_book_s(tiny: Probes) -> None:
-    (seed, sigma), seen = next(iter(tiny.found.items()))
-    [history] = first_steps(tiny.base, STEPS, [(seed, sigma)])
-    assert classify_phase(history) == seen
-    assert set(BORDERS) == {"surge", *[p for p in Phase if p != Phase.DECOUPLED]}

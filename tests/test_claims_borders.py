@@ -15,7 +15,7 @@ from nin.companion.pages import PAGES, check_parameters, page_parameters
 from nin.runs.averages import middle
 from nin.studies.borders import grid as sets
 from nin.studies.borders.forecasts import forecast
-from nin.studies.borders.search import Probes
+from nin.studies.borders.search import BORDERS_SHELF, Searching, find_borders
 from nin.studies.experiment import FIG2
 from nin.studies.records import RecordError
 
@@ -63,9 +63,9 @@ def test_the_sweeps_of_the_figures_are_those_the_claims_read(name: str) -> None:
 
 def test_what_is_not_on_record_is_an_error_and_not_a_training() -> None:
     with pytest.raises(RecordError, match="python -m nin figures network_borders"):
-        Probes(UNSEEN, 42, may_train=False).border("divergent", [0], progress=False)
+        find_borders([UNSEEN], ["divergent"], [0], 42, BORDERS_SHELF)
     with pytest.raises(RecordError, match="python -m nin figures network_borders"):
-        forecast(UNSEEN, [0], 42, may_compute=False)
+        forecast(UNSEEN, [0], 42, BORDERS_SHELF)
 
 
 def test_the_full_factorial_s_parameters_are_accepted() -> None:
@@ -79,9 +79,9 @@ def test_the_full_factorial_s_parameters_are_accepted() -> None:
     assert len(grid) == np.prod([len(p[n]) for n in named.values()])
     assert {e.width for e in grid} >= {2048} and {e.batch_size for e in grid} >= {1000}
     for e in grid:
-        Probes(e, p["factorial_steps"], may_train=False)
+        Searching(e, p["factorial_steps"])
     for steps in p["lengths"]:
-        Probes(sets.FACTORIAL_BASE, steps, may_train=False)
+        Searching(sets.FACTORIAL_BASE, steps)
 
 
 def test_the_middle_is_a_geometric_mean_over_seeds_that_have_a_border() -> None:

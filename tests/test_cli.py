@@ -14,7 +14,7 @@ from nin.__main__ import _parser, main
 from nin.companion import pages as notebooks
 from nin.networks import data
 from nin.studies.experiment import EXPERIMENTS, FIG2, FIG3, Experiment
-from nin.studies.records import load, read, record_path
+from nin.studies.run import run_or_load, run_path
 
 SMALL = ["--width", "8", "--epochs", "1", "--evaluations", "1"]
 TINY = dataclasses.replace(FIG3, width=8, epochs=1, evaluations=1)
@@ -107,7 +107,7 @@ def test_run_trains_reports_and_then_loads(capsys: Captured, tmp_path: Path) -> 
     assert main(words) == 0
     first = capsys.readouterr().out
     e = dataclasses.replace(TINY, sigma_eps=60.0)
-    path = record_path(e, tmp_path)
+    path = run_path(e, tmp_path)
     written = path.stat().st_mtime_ns
     assert re.match(r"sigma_eps = 60 \(K = 0\.04592\), seed 0: (decoupled|decay)\n", first)
     assert "times its start" in first and "after 1 epochs, eps = 0: training loss" in first
@@ -149,7 +149,8 @@ def test_every_option_reaches_the_experiment(capsys: Captured, tmp_path: Path) -
         evaluations=1,
         precision="bf16",
     )
-    assert read(path).experiment == base.at(30)
+    assert run_or_load([base.at(30)], folder=tmp_path)[0].experiment == base.at(30)
+    assert list(tmp_path.glob("*.npz")) == [path]
 
 
 def test_noise_that_no_run_survives_is_called_divergent(capsys: Captured, tmp_path: Path) -> None:
@@ -166,7 +167,7 @@ def test_sweep_reports_each_strength_and_seed(capsys: Captured, tmp_path: Path) 
     assert found == [("0.01", "0"), ("0.01", "1"), ("0.1", "0"), ("0.1", "1")]
     for k in (0.01, 0.1):
         for seed in (0, 1):
-            assert load(dataclasses.replace(TINY, seed=seed).at(k), tmp_path) is not None
+            assert run_path(dataclasses.replace(TINY, seed=seed).at(k), tmp_path).exists()
 
 
 @pytest.mark.parametrize(
@@ -204,7 +205,7 @@ def test_a_sweep_of_nothing_is_refused_with_what_to_say(capsys: Captured) -> Non
 
 
 def test_a_damaged_record_is_one_line_and_left_alone(capsys: Captured, tmp_path: Path) -> None:
-    path = record_path(TINY.at(1), tmp_path)
+    path = run_path(TINY.at(1), tmp_path)
     path.write_bytes(b"PK")
     words = ["run", "--K", "1", *SMALL, "--results", str(tmp_path)]
     refuse(capsys, words, rf"the record {re.escape(str(path))} is damaged .*: restore it, .*")

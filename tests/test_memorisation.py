@@ -3,16 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
 
 from nin.networks.data import Dataset
-from nin.studies import memorisation
 from nin.studies.memorisation import BASE, Memory, memory, with_wrong_labels
-from nin.studies.records import RecordError
+from nin.studies.study import Shelf
 
 IMAGES, SEEDS = 300, [0, 1, 2]
 SMALL = replace(BASE, width=48, depth=1, epochs=150, evaluations=2).at(0.01)
@@ -27,9 +25,9 @@ def data() -> Dataset:
 
 @pytest.fixture(scope="module")
 def memories(tmp_path_factory: pytest.TempPathFactory) -> dict[bool, Memory]:
-    folder = tmp_path_factory.mktemp("memorisation")
+    shelf = Shelf(tmp_path_factory.mktemp("memorisation"), "memorisation", workers=1)
     return {
-        fixed: memory(replace(SMALL, fixed=fixed), SEEDS, 1.0, IMAGES, folder=folder)
+        fixed: memory(replace(SMALL, fixed=fixed), SEEDS, 1.0, IMAGES, shelf=shelf)
         for fixed in (False, True)
     }
 
@@ -83,25 +81,3 @@ def test_the_end_is_that_of_the_course(memories: dict[bool, Memory]) -> None:
         )
         assert m.w_ni.shape == (len(SEEDS), len(m.step))
         assert m.clean["val_loss"].shape == (len(SEEDS), len(m.eval_step))
-
-
-def test_a_record_is_read_and_not_trained_again(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    short = replace(SMALL, epochs=1)
-    first = memory(short, [0], 0.2, 200, folder=tmp_path)
-    [file] = tmp_path.glob("*.npz")
-    with monkeypatch.context() as patch:
-        patch.setattr(memorisation, "train", None)
-        again = memory(short, [0], 0.2, 200, folder=tmp_path)
-    np.testing.assert_array_equal(first.w_ni, again.w_ni)
-    assert first.made == again.made
-    memory(short, [0], 0.2, 201, folder=tmp_path)
-    memory(replace(short, fixed=True), [0], 0.2, 200, folder=tmp_path)
-    memory(short, [0], 0.5, 200, folder=tmp_path)
-    assert len(list(tmp_path.glob("*.npz"))) == 4, "another configuration has another record"
-    memory(short, [0], 0.2, 200, folder=tmp_path, recompute=True)
-    assert len(list(tmp_path.glob("*.npz"))) == 4
-    file.write_bytes(file.read_bytes()[:-40])
-    with pytest.raises(RecordError, match="damaged"):
-        memory(short, [0], 0.2, 200, folder=tmp_path)

@@ -25,9 +25,9 @@ from nin.studies.borders.prediction import (
     halves,
     initial_rate,
 )
-from nin.studies.borders.search import Probes
+from nin.studies.borders.search import find_borders
 from nin.studies.experiment import D_OUT, FIG2, Experiment
-from nin.studies.study import training_data
+from nin.studies.study import Shelf, images
 
 TINY = dataclasses.replace(FIG2, width=64, batch_size=50)
 ACTIVATIONS = ("relu", "tanh", "gelu", "softplus")
@@ -35,7 +35,7 @@ ACTIVATIONS = ("relu", "tanh", "gelu", "softplus")
 
 @pytest.fixture(scope="module")
 def data() -> Dataset:
-    return training_data("std", 0)
+    return images("std", 0)
 
 
 def node(model: torch.nn.Module):
@@ -224,10 +224,10 @@ def test_weights_that_feel_no_curvature_never_decay(data: Dataset) -> None:
 
 
 def test_a_forecast_comes_back_from_its_record(tmp_path: Path) -> None:
-    e = dataclasses.replace(TINY, width=8)
-    made = forecast(e, (0, 1), 10, tmp_path, progress=False)
+    e, shelf = dataclasses.replace(TINY, width=8), Shelf(tmp_path, "", workers=1)
+    made = forecast(e, (0, 1), 10, shelf)
     stamp = {p: p.stat().st_mtime_ns for p in tmp_path.iterdir()}
-    again = forecast(dataclasses.replace(e, sigma_eps=9.0, seed=4), (0, 1), 10, tmp_path)
+    again = forecast(dataclasses.replace(e, sigma_eps=9.0, seed=4), (0, 1), 10, shelf)
     assert {p: p.stat().st_mtime_ns for p in tmp_path.iterdir()} == stamp
     for method in METHODS:
         one, two = made.borders(method), again.borders(method)
@@ -235,7 +235,7 @@ def test_a_forecast_comes_back_from_its_record(tmp_path: Path) -> None:
         for name in one:
             np.testing.assert_array_equal(one[name], two[name])
             assert one[name].shape == (2,)
-    assert forecast(dataclasses.replace(e, depth=2), (0,), 10, tmp_path).borders("halves") == {}
+    assert forecast(dataclasses.replace(e, depth=2), (0,), 10, shelf).borders("halves") == {}
     with pytest.raises(ValueError, match="method must be one of"):
         made.borders("guess")
 
@@ -243,10 +243,11 @@ def test_a_forecast_comes_back_from_its_record(tmp_path: Path) -> None:
 def test_the_forecast_of_a_new_network_is_near_what_training_finds(tmp_path: Path) -> None:
     e = dataclasses.replace(TINY, width=96, eta=0.03, batch_size=256)
     seeds, steps = (11, 12, 13), 40
-    measured = Probes(e, steps, tmp_path).border("divergent", seeds, progress=False)
-    predicted = forecast(e, seeds, steps, tmp_path, progress=False)
+    shelf = Shelf(tmp_path, "", workers=1)
+    measured = find_borders([e], ["divergent"], seeds, steps, shelf)[e]["divergent"]
+    predicted = forecast(e, seeds, steps, shelf)
     for method in METHODS:
-        ratio = measured.values / predicted.borders(method)["divergent"]
+        ratio = measured / predicted.borders(method)["divergent"]
         # At this large eta the noise is weak enough for the images to count: 16 % in the formula.
         assert abs(np.log(ratio).mean()) < 0.2, method
 

@@ -10,13 +10,11 @@ import pytest
 import torch
 from scipy.special import expit
 
-from nin.networks.nodes import find_node
-from nin.studies.borders import saturation
+from nin.networks.nodes import one_node
 from nin.studies.borders.saturation import outcomes, saturated_share
 from nin.studies.borders.search import first_steps
 from nin.studies.experiment import FIG2
-from nin.studies.records import RecordError
-from nin.studies.study import training_data
+from nin.studies.study import Shelf, images
 
 TINY = dataclasses.replace(FIG2, width=16, activation="tanh")
 SIGMA_EPS, SEEDS = [1.0, 3000.0], [0, 1]
@@ -25,12 +23,10 @@ SIGMA_EPS, SEEDS = [1.0, 3000.0], [0, 1]
 @pytest.mark.parametrize("activation", ["tanh", "sigmoid"])
 def test_the_share_is_that_of_flat_slopes(activation: str) -> None:
     e = dataclasses.replace(TINY, activation=activation)
-    model, x = e.network(), training_data(e.scaling, e.split_seed).train_x[:50]
-    found = find_node(model)
-    assert found is not None
+    model, x = e.network(), images(e.scaling, e.split_seed).train_x[:50]
     eps = torch.linspace(-300, 300, 50)
     layer = model.linear(0)
-    z = (x @ layer.weight.T + eps.unsqueeze(1) * found[1].w_ni).detach().double().numpy()
+    z = (x @ layer.weight.T + eps.unsqueeze(1) * one_node(model)[1].w_ni).detach().double().numpy()
     slope = 1 - np.tanh(z) ** 2 if activation == "tanh" else 4 * expit(z) * (1 - expit(z))
     # one neuron of 800 may be on either side by float32 rounding
     assert saturated_share(model, x, eps) == pytest.approx((slope < 0.02).mean(), abs=1.5 / 800)
@@ -43,10 +39,11 @@ def test_an_activation_without_bounds_does_not_saturate() -> None:
 
 
 def test_outcomes_are_those_of_the_runs(tmp_path: Path) -> None:
-    found = outcomes(TINY, SIGMA_EPS, SEEDS, 1, tmp_path)
+    found = outcomes(TINY, SIGMA_EPS, SEEDS, 1, Shelf(tmp_path, "", workers=1))
     assert found.accuracy.shape == found.growth.shape == (2, 2)
     runs = [(seed, sigma) for seed in SEEDS for sigma in SIGMA_EPS]
-    histories = first_steps(TINY, 42, runs)
+    each = [dataclasses.replace(TINY, seed=seed, sigma_eps=sigma) for seed, sigma in runs]
+    histories = [first_steps(e, 42) for e in each]
     growth = [h.w_ni[-1] / h.w_ni[0] for h in histories]
     np.testing.assert_array_equal(found.growth.T.ravel(), np.array(growth, float))
     assert not found.diverged.any()
@@ -58,32 +55,15 @@ def test_a_relu_network_diverges_and_its_accuracy_is_that_of_its_last_weights(
     tmp_path: Path,
 ) -> None:
     relu = dataclasses.replace(TINY, activation="relu")
-    found = outcomes(relu, [3000.0], [0], 1, tmp_path)
+    found = outcomes(relu, [3000.0], [0], 1, Shelf(tmp_path, ""))
     assert found.diverged.all() and np.isnan(found.saturated).all()
     assert found.growth[0, 0] > 10
     chance = 0.1
     assert found.accuracy[0, 0] == pytest.approx(chance, abs=0.1)
 
 
-def test_what_is_on_record_is_not_trained_again(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    first = outcomes(TINY, SIGMA_EPS, SEEDS, 1, tmp_path)
-
-    def no_training(*_: object, **__: object) -> None:
-        raise AssertionError("trained again")
-
-    monkeypatch.setattr(saturation, "train", no_training)
-    base = dataclasses.replace(TINY, sigma_eps=5.0, seed=9, epochs=7)  # of no account
-    again = outcomes(base, SIGMA_EPS, SEEDS, 1, tmp_path)
-    for name in ("sigma_eps", "accuracy", "growth", "saturated", "diverged"):
-        np.testing.assert_array_equal(getattr(first, name), getattr(again, name))
-    with pytest.raises(AssertionError, match="trained again"):
-        outcomes(TINY, SIGMA_EPS, SEEDS, 2, tmp_path)
-    with pytest.raises(RecordError, match="python -m nin figures network_borders"):
-        outcomes(TINY, SIGMA_EPS, [5], 1, tmp_path, may_train=False)
-
-
 def test_the_node_must_drive_the_neurons_that_are_looked_at(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match=r"node must be at layers\.0"):
-        outcomes(dataclasses.replace(TINY, layer="layers.1"), SIGMA_EPS, SEEDS, 1, tmp_path)
+        outcomes(
+            dataclasses.replace(TINY, layer="layers.1"), SIGMA_EPS, SEEDS, 1, Shelf(tmp_path, "")
+        )

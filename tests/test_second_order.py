@@ -11,7 +11,7 @@ from nin.curvature.gauss_newton import LinearInNoise
 from nin.networks.nodes import find_node
 from nin.studies.borders.prediction import curve, second_order_curvature
 from nin.studies.experiment import FIG2, FIG3
-from nin.studies.study import training_data
+from nin.studies.study import images
 
 TINY = dataclasses.replace(FIG2, width=32)
 
@@ -37,7 +37,7 @@ def test_the_change_is_the_derivative_by_the_noise(activation: str, depth: int) 
 
 def test_a_linear_network_is_cut_off_nowhere() -> None:
     e = dataclasses.replace(TINY, activation="linear", depth=2)
-    data = training_data(e.scaling, e.split_seed)
+    data = images(e.scaling, e.split_seed)
     sigma_eps = e.at(20.0).sigma_eps
     whole = curve(e, [sigma_eps], data, n=100).lam[0]
     # each eigenvalue is good to one percent
@@ -45,7 +45,7 @@ def test_a_linear_network_is_cut_off_nowhere() -> None:
 
 
 def test_it_grows_as_the_square_of_the_noise() -> None:
-    data = training_data("std", 0)
+    data = images("std", 0)
     weak, strong = (second_order_curvature(FIG3, s, data, n=50) for s in (1000.0, 3000.0))
     assert strong / weak == pytest.approx(9, rel=0.02)  # cross-entropy: no saturation of its own
 

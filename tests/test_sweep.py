@@ -17,9 +17,9 @@ import numpy as np
 import pytest
 
 from nin.studies.experiment import FIG3
-from nin.studies.records import RecordError, load, record_path
-from nin.studies.study import train_together
-from nin.studies.sweep import run_or_load, run_seeds
+from nin.studies.records import RecordError
+from nin.studies.run import run_or_load, run_path, run_seeds
+from nin.studies.study import Shelf, train_runs
 
 ROOT = Path(__file__).resolve().parents[1]
 TINY = dataclasses.replace(FIG3, width=8, epochs=1, evaluations=1)
@@ -63,15 +63,14 @@ def test_what_is_on_record_is_not_trained_again(copied: Path) -> None:
     run_or_load([*RUNS, more], folder=copied)
     after = times(copied)
     assert {name: after[name] for name in before} == before
-    assert set(after) - set(before) == {record_path(more).name}
+    assert set(after) - set(before) == {run_path(more).name}
 
 
 def test_recompute_trains_again_with_the_same_bits(copied: Path) -> None:
-    before, old = times(copied), load(RUNS[0], copied)
+    before, [old] = times(copied), run_or_load(RUNS[:1], folder=copied)
     [new] = run_or_load(RUNS[:1], folder=copied, recompute=True)
-    name = record_path(RUNS[0]).name
+    name = run_path(RUNS[0]).name
     assert {n for n, t in times(copied).items() if t != before[n]} == {name}
-    assert old is not None
     np.testing.assert_array_equal(new.history.loss, old.history.loss)
     np.testing.assert_array_equal(new.history.w_ni, old.history.w_ni)
 
@@ -80,37 +79,29 @@ def test_an_executor_of_ones_own_gives_the_same_bits(done: Path, tmp_path: Path)
     with ThreadPoolExecutor(2) as executor:
         records = run_or_load(RUNS, folder=tmp_path, executor=executor)
         assert executor.submit(int).result() == 0  # it is not shut down: it belongs to the caller
-    for record in records:
-        expected = load(record.experiment, done)
-        assert expected is not None
+    for record, expected in zip(records, run_or_load(RUNS, folder=done), strict=True):
         np.testing.assert_array_equal(record.history.loss, expected.history.loss)
 
 
 def test_lock_step_gives_the_bits_of_a_run_alone(done: Path) -> None:
-    for record in train_together(RUNS, progress=False):
-        expected = load(record.experiment, done)
-        assert expected is not None
-        np.testing.assert_array_equal(record.history.loss, expected.history.loss)
-        np.testing.assert_array_equal(record.history.val_loss, expected.history.val_loss)
-
-
-def test_runs_that_differ_in_more_than_noise_and_seed_do_not_go_together() -> None:
-    with pytest.raises(ValueError, match="only runs that differ in noise and seed alone"):
-        train_together([TINY, dataclasses.replace(TINY, eta=0.02)])
+    _, histories = train_runs(RUNS, progress=False)
+    for history, expected in zip(histories, run_or_load(RUNS, folder=done), strict=True):
+        np.testing.assert_array_equal(history.loss, expected.history.loss)
+        np.testing.assert_array_equal(history.val_loss, expected.history.val_loss)
 
 
 def test_seeds_are_grouped_by_strength(copied: Path) -> None:
-    runs = run_seeds(RUNS[:2], [0, 1], folder=copied, workers=1)
+    runs = run_seeds(RUNS[:2], [0, 1], Shelf(copied, "", workers=1))
     assert list(runs) == RUNS[:2]
     for e, records in runs.items():
         assert [r.experiment for r in records] == [dataclasses.replace(e, seed=s) for s in (0, 1)]
     for strengths, seeds in (([], [0]), (RUNS, [])):
         with pytest.raises(ValueError, match="at least one noise strength and one seed"):
-            run_seeds(strengths, seeds, folder=copied)
+            run_seeds(strengths, seeds, Shelf(copied, ""))
 
 
 def test_a_damaged_record_stops_the_sweep_before_it_trains(copied: Path) -> None:
-    path = record_path(RUNS[1], copied)
+    path = run_path(RUNS[1], copied)
     path.write_bytes(path.read_bytes()[:-9])
     before = times(copied)
     with pytest.raises(RecordError, match=f"the record {path} is damaged"):
@@ -119,10 +110,10 @@ def test_a_damaged_record_stops_the_sweep_before_it_trains(copied: Path) -> None
 
 
 def test_recompute_replaces_a_damaged_record(copied: Path) -> None:
-    path = record_path(RUNS[1], copied)
+    path = run_path(RUNS[1], copied)
     path.write_bytes(b"")
     run_or_load(RUNS[1:2], folder=copied, recompute=True)
-    assert load(RUNS[1], copied) is not None
+    assert run_or_load(RUNS[1:2], folder=copied)[0].experiment == RUNS[1]
 
 
 def test_a_folder_that_cannot_be_written_is_named_before_training(tmp_path: Path) -> None:

@@ -10,11 +10,9 @@ import pytest
 import torch
 
 from nin.curvature.local import LocalLoss
-from nin.networks.nodes import find_node
 from nin.networks.seeds import generator
 from nin.studies.experiment import FIG1
-from nin.studies.records import RecordError
-from nin.studies.study import training_data
+from nin.studies.study import Shelf, images
 from nin.studies.traces import Estimates, estimates, hessian_operator
 
 # curvlinops makes torch compile in a way that torch itself is giving up.
@@ -32,7 +30,7 @@ SIZES = {
 
 
 def local_losses() -> tuple[list[LocalLoss], list[tuple[torch.Tensor, torch.Tensor]]]:
-    data, model = training_data(SMALL.scaling, SMALL.split_seed), SMALL.network().eval()
+    data, model = images(SMALL.scaling, SMALL.split_seed), SMALL.network().eval()
     n = SIZES["batches"] * SMALL.batch_size  # type: ignore[operator]
     parts = (part[:n].split(SMALL.batch_size) for part in (data.train_x, data.train_y))
     batches = list(zip(*parts, strict=True))
@@ -42,12 +40,13 @@ def local_losses() -> tuple[list[LocalLoss], list[tuple[torch.Tensor, torch.Tens
 
 @pytest.fixture(scope="module")
 def found(tmp_path_factory: pytest.TempPathFactory) -> Estimates:
-    return estimates(SMALL, 0, tmp_path_factory.mktemp("trace"), **SIZES)
+    shelf = Shelf(tmp_path_factory.mktemp("trace"), "curvature", workers=1)
+    return estimates(SMALL, 0, shelf, **SIZES)
 
 
 def test_the_librarys_operator_is_the_local_hessian() -> None:
     local, batches = local_losses()
-    operator = hessian_operator(local[0].model, "layers.0", batches)  # type: ignore[arg-type]
+    operator = hessian_operator(local[0].model, "layers.0", batches)
     w = torch.randn(24, generator=generator(0, "w"))
     ours = torch.stack([one.mean_product(w) for one in local]).mean(0)
     assert torch.allclose(operator @ w, ours, rtol=1e-4, atol=1e-6)  # float32, sums of 256 samples
@@ -90,14 +89,13 @@ def test_each_direction_has_its_own_curvature(found: Estimates) -> None:
 
 
 def test_the_network_is_trained_without_noise_before(tmp_path: Path) -> None:
-    trained = estimates(SMALL, 1, tmp_path, **SIZES | {"draws": 4, "directions": 1})
+    trained = estimates(
+        SMALL, 1, Shelf(tmp_path, "curvature"), **SIZES | {"draws": 4, "directions": 1}
+    )
     assert trained.epochs == 1 and trained.experiment.activation == "softplus"
-    node = find_node(SMALL.network())
-    assert node is not None and trained.one_step.shape == (3, 4, 2)
+    assert trained.one_step.shape == (3, 4, 2)
 
 
 def test_what_cannot_be_had_is_said(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match="expected loss='ce'"):
-        estimates(dataclasses.replace(SMALL, loss="mse"), 0, tmp_path)
-    with pytest.raises(RecordError, match="python -m nin figures curvature"):
-        estimates(SMALL, 0, tmp_path, may_compute=False)
+        estimates(dataclasses.replace(SMALL, loss="mse"), 0, Shelf(tmp_path, "curvature"))

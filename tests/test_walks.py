@@ -3,24 +3,21 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from pathlib import Path
 
 import numpy as np
 import pytest
 
-from nin.networks.nodes import find_node
+from nin.networks.nodes import one_node
 from nin.networks.training import train
-from nin.studies import walks
-from nin.studies.records import RecordError
-from nin.studies.study import training_data
+from nin.studies.study import Shelf, images
 from nin.studies.walks import FIG1_WEAK, cosines, distances, increments
 
 SMALL = replace(FIG1_WEAK, width=24, depth=1, epochs=4)
 
 
 @pytest.fixture(scope="module")
-def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return tmp_path_factory.mktemp("walks")
+def shelf(tmp_path_factory: pytest.TempPathFactory) -> Shelf:
+    return Shelf(tmp_path_factory.mktemp("walks"), "fig1_decay", workers=1)
 
 
 @pytest.mark.parametrize("angle", [0.0, 0.3, 2.0])
@@ -31,9 +28,9 @@ def test_distances_and_cosines_are_those_of_the_vectors(angle: float) -> None:
     np.testing.assert_allclose(cosines(products), [np.cos(angle)])
 
 
-def test_a_fixed_nin_walks_straight_and_a_redrawn_one_at_random(folder: Path) -> None:
-    anew = increments(SMALL, [0, 1, 2, 3], folder=folder)
-    fixed = increments(replace(SMALL, fixed=True), [0, 1, 2, 3], folder=folder)
+def test_a_fixed_nin_walks_straight_and_a_redrawn_one_at_random(shelf: Shelf) -> None:
+    anew = increments(SMALL, [0, 1, 2, 3], shelf)
+    fixed = increments(replace(SMALL, fixed=True), [0, 1, 2, 3], shelf)
     np.testing.assert_allclose(fixed[:, 0, 0], anew[:, 0, 0])  # no image was seen twice
     # Independent directions in 24 dimensions: cosines of 1/sqrt(24) each, six pairs, four seeds.
     assert abs(cosines(anew).mean()) < 4 / (24 * 6 * 4) ** 0.5
@@ -41,27 +38,13 @@ def test_a_fixed_nin_walks_straight_and_a_redrawn_one_at_random(folder: Path) ->
     assert np.all(distances(fixed)[:, -1] > distances(anew)[:, -1])
 
 
-def test_the_walk_ends_where_the_run_does(folder: Path) -> None:
+def test_the_walk_ends_where_the_run_does(shelf: Shelf) -> None:
     model = SMALL.network()
-    found = find_node(model)
-    assert found is not None
-    w = found[1].w_ni
+    w = one_node(model)[1].w_ni
     start = w.detach().clone()
-    data = training_data(SMALL.scaling, SMALL.split_seed)
+    data = images(SMALL.scaling, SMALL.split_seed)
     options = {"eta": SMALL.eta, "batch_size": SMALL.batch_size, "epochs": SMALL.epochs}
     train([model], data, **options, seeds=[0], evaluations=0)  # type: ignore[arg-type]
     far = float((w.detach() - start).double().norm() / start.double().norm())
     # Products of float32 differences of weights: good to 1e-4 of a walk this short.
-    assert distances(increments(SMALL, [0, 1], folder=folder))[0, -1] == pytest.approx(
-        far, rel=1e-4
-    )
-
-
-def test_a_walk_is_on_record_and_a_missing_one_says_who_makes_it(
-    folder: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    first = increments(SMALL, [0], folder=folder)
-    monkeypatch.setattr(walks, "_walk", None)  # would fail if it were called
-    assert np.array_equal(increments(SMALL, [0], folder=folder), first)
-    with pytest.raises(RecordError, match=r"missing; .*figures fig1_decay"):
-        increments(SMALL, [9], folder=folder, may_train=False)
+    assert distances(increments(SMALL, [0, 1], shelf))[0, -1] == pytest.approx(far, rel=1e-4)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -13,17 +12,16 @@ from nin.networks.losses import Loss
 from nin.networks.training import train
 from nin.runs.phases import Phase
 from nin.studies.experiment import FIG1
-from nin.studies.records import RecordError
-from nin.studies.study import training_data
-from nin.studies.windows import Course, Watch, course_path, courses, predicted_floor, slope
+from nin.studies.study import Shelf, images, train_runs
+from nin.studies.windows import Course, Watch, predicted_floor, window_courses, window_slope
 
 SMALL = dataclasses.replace(FIG1, width=16, depth=2).at(0.1)
 STARTS, LENGTH = (0, 5), 3
 
 
 @pytest.fixture(scope="module")
-def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return tmp_path_factory.mktemp("courses")
+def shelf(tmp_path_factory: pytest.TempPathFactory) -> Shelf:
+    return Shelf(tmp_path_factory.mktemp("windows"), "curvature", workers=1)
 
 
 def quadratic(seed: int = 0) -> Course:
@@ -39,8 +37,8 @@ def quadratic(seed: int = 0) -> Course:
     return Course(SMALL, (0,), **steps, bend=none, **points, **course)  # type: ignore[arg-type]
 
 
-def test_watching_does_not_change_the_training(folder: Path) -> None:
-    data = training_data(SMALL.scaling, SMALL.split_seed)
+def test_watching_does_not_change_the_training() -> None:
+    data = images(SMALL.scaling, SMALL.split_seed)
     few = dataclasses.replace(data, train_x=data.train_x[:1280], train_y=data.train_y[:1280])
     ends = []
     for observer in (None, Watch(SMALL.eta, Loss("ce"), STARTS, LENGTH)):
@@ -59,8 +57,8 @@ def test_watching_does_not_change_the_training(folder: Path) -> None:
     assert ends[0] == ends[1]
 
 
-def test_the_measured_fall_is_that_of_the_run(folder: Path) -> None:
-    (c,) = courses([SMALL], STARTS, LENGTH, folder, progress=False)
+def test_the_measured_fall_is_that_of_the_run(shelf: Shelf) -> None:
+    (c,) = window_courses([SMALL], shelf, STARTS, LENGTH)
     for w, start in enumerate(STARTS):
         norms = c.w_ni[start : start + LENGTH + 1]
         # |w_ni| is recorded in float32: its logarithm is off by up to 1e-7 or so.
@@ -71,30 +69,19 @@ def test_the_measured_fall_is_that_of_the_run(folder: Path) -> None:
     assert np.all(np.isfinite(c.curvature)) and np.all(c.curvature > 0)
 
 
-def test_a_record_is_read_back_and_not_measured_again(folder: Path) -> None:
-    (c,) = courses([SMALL], STARTS, LENGTH, folder, progress=False)
-    path = course_path(SMALL, STARTS, LENGTH, folder)
-    written = path.stat().st_mtime_ns
-    longer = dataclasses.replace(SMALL, epochs=7)  # of no account
-    (again,) = courses([longer], STARTS, LENGTH, folder, may_train=False, progress=False)
-    assert path.stat().st_mtime_ns == written
-    assert np.array_equal(c.pull, again.pull) and again.phase == c.phase
-    path.write_bytes(path.read_bytes()[:-9])
-    with pytest.raises(RecordError, match="damaged"):
-        courses([SMALL], STARTS, LENGTH, folder, progress=False)
-
-
 def test_a_slope_is_found_with_its_error_and_without_the_kick() -> None:
-    found = [slope([quadratic(seed)], 0) for seed in range(100)]
+    found = [window_slope([quadratic(seed)], 0) for seed in range(100)]
     off = np.array([(s.value - 0.7) / s.err for s in found])
     assert found[0].n == 200 and found[0].sigmas_from(1) > 20
     # 100 independent errors of size 1: their mean square is 1 +- 0.14.
     assert 0.5 < np.mean(off**2) < 1.6
-    assert slope([quadratic()], 0, with_kinks=True).value == pytest.approx(0.7 / 1.5, abs=0.03)
+    assert window_slope([quadratic()], 0, with_kinks=True).value == pytest.approx(
+        0.7 / 1.5, abs=0.03
+    )
 
 
 def test_two_seeds_give_a_smaller_error_than_one() -> None:
-    one, two = slope([quadratic(0)], 0), slope([quadratic(0), quadratic(1)], 0)
+    one, two = window_slope([quadratic(0)], 0), window_slope([quadratic(0), quadratic(1)], 0)
     assert two.n == 2 * one.n and two.err < one.err
 
 
@@ -114,11 +101,16 @@ def test_bad_windows_are_named(starts: tuple[int, ...], length: int) -> None:
         Watch(0.1, Loss("ce"), starts, length)
 
 
-def test_what_cannot_be_had_is_said(tmp_path: Path) -> None:
+def test_a_run_without_noise_is_refused(shelf: Shelf) -> None:
     with pytest.raises(ValueError, match="give sigma_eps > 0"):
-        courses([dataclasses.replace(SMALL, sigma_eps=0.0)], STARTS, LENGTH, tmp_path)
-    with pytest.raises(RecordError, match="python -m nin figures curvature"):
-        courses([SMALL], STARTS, LENGTH, tmp_path, may_train=False)
+        window_courses([dataclasses.replace(SMALL, sigma_eps=0.0)], shelf, STARTS, LENGTH)
+
+
+def test_a_watch_of_two_runs_is_an_error_and_not_a_mixture_of_both() -> None:
+    watch = Watch(SMALL.eta, Loss("ce"), STARTS, LENGTH)
+    two = [SMALL, dataclasses.replace(SMALL, seed=1)]
+    with pytest.raises(ValueError, match="a watch keeps one run"):
+        train_runs(two, evaluations=0, observer=watch)
 
 
 @pytest.mark.parametrize("far", [0.2, 1.0, 5.0])

@@ -12,6 +12,7 @@ import os
 import re
 import types
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -20,7 +21,8 @@ import nbformat
 import papermill
 
 from nin.studies.experiment import check_type
-from nin.studies.records import PROJECT
+from nin.studies.records import PROJECT, source_hash
+from nin.studies.study import Shelf
 
 PAGES = PROJECT / "book" / "figures"
 _PLAIN = (bool, int, float, str, list, dict, types.NoneType)  # what papermill can pass
@@ -49,6 +51,18 @@ def read_parameters(namespace: Mapping[str, Any]) -> SimpleNamespace:
     }
     kinds = {n: a if isinstance(a, str) else a.__name__ for n, a in annotations.items()}
     return SimpleNamespace(**check_parameters(plain, kinds))
+
+
+def shelf_for(p: SimpleNamespace, shelf: Shelf) -> Shelf:
+    """Return the shelf of a page, on which it may make what is missing.
+
+    Args:
+        p: Its parameters; ``results``, ``recompute`` and ``workers`` count where they are there.
+        shelf: The project's own; with ``results`` another folder takes its place.
+    """
+    folder = Path(p.results) if p.results else shelf.folder
+    workers = getattr(p, "workers", 0) or None
+    return replace(shelf, folder=folder, may_make=True, recompute=p.recompute, workers=workers)
 
 
 def check_parameters(given: Mapping[str, Any], known: Mapping[str, str]) -> dict[str, Any]:
@@ -141,11 +155,8 @@ def _fingerprint(notebook: nbformat.NotebookNode, parameters: Mapping[str, Any])
     folder as well would call every page stale after any run of the user's own.
     """
     cells = [c.source for c in notebook.cells if _INJECTED not in c.metadata.get("tags", [])]
-    digest = hashlib.sha256(json.dumps([cells, parameters], sort_keys=True).encode())
-    for source in sorted((PROJECT / "nin").rglob("*.py")):
-        digest.update(source.name.encode())
-        digest.update(source.read_bytes())
-    return digest.hexdigest()[:16]
+    text = json.dumps([cells, parameters, source_hash()], sort_keys=True)
+    return hashlib.sha256(text.encode()).hexdigest()[:16]
 
 
 def _tidy(notebook: nbformat.NotebookNode, page: Path, given: Mapping[str, Any]) -> None:

@@ -183,7 +183,7 @@ class _Lockstep:
         eps = self.noise.gather(1, index)
         for i, run in enumerate(self.active):
             self.stack.write_back(i, self.models[run])
-            x, y = self.train_x[index[i]], self.data.train_y[index[i]]
+            x, y = self.data.train_x[index[i]], self.data.train_y[index[i]]
             observer.see(run, step, self.models[run], x, y, eps[i])
 
     def step(self, step: int, batch: slice, record: bool) -> None:

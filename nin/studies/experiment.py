@@ -3,20 +3,18 @@
 from __future__ import annotations
 
 import dataclasses
-import hashlib
-import json
 import math
 from dataclasses import dataclass
+from typing import ClassVar
 
 from nin.networks.data import N_TRAIN, SCALINGS
 from nin.networks.losses import Loss
 from nin.networks.models import ACTIVATIONS, INITS, MLP
 from nin.networks.nodes import NOISE_LAWS, attach
 from nin.networks.training import PRECISIONS
+from nin.studies.records import record_key
 
 D_IN, D_OUT = 784, 10
-RECORD_FORMAT = 1
-"""Raise it when a change of the training loop makes old records wrong: all are trained anew."""
 
 
 @dataclass(frozen=True)
@@ -50,6 +48,11 @@ class Experiment:
     Raises:
         ValueError: If a field has the wrong type, range or name.
     """
+
+    ALWAYS_IN_KEY: ClassVar[frozenset[str]] = frozenset(
+        "sigma_eps seed loss eta batch_size epochs depth width activation layer fixed noise bias "
+        "init niw_fan_in mse_norm scaling split_seed precision evaluations".split()
+    )  # those of the first records; a field that is added later stays out at its default
 
     sigma_eps: float = 0.0
     seed: int = 0
@@ -105,8 +108,12 @@ class Experiment:
     @property
     def key(self) -> str:
         """What identifies the run: 16 hexadecimal digits of its configuration's hash."""
-        text = json.dumps([RECORD_FORMAT, dataclasses.asdict(self)], sort_keys=True)
-        return hashlib.sha256(text.encode()).hexdigest()[:16]
+        return record_key(self)
+
+    @property
+    def steps_per_epoch(self) -> int:
+        """SGD steps of an epoch; the last, smaller batch counts."""
+        return -(-N_TRAIN // self.batch_size)
 
     def network(self) -> MLP:
         """Return the untrained network with its node attached."""

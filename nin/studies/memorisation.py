@@ -3,33 +3,47 @@
 from __future__ import annotations
 
 import dataclasses
-import json
-import time
 from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
+from functools import partial
+from typing import Any
 
 import numpy as np
 import torch
+from numpy.typing import ArrayLike
 from torch import nn
 
 from nin.networks.data import Dataset
-from nin.networks.data import load as load_data
 from nin.networks.losses import accuracy
-from nin.networks.nodes import find_node
+from nin.networks.nodes import one_node
 from nin.networks.seeds import generator
-from nin.networks.training import epoch_noise, train
-from nin.runs.averages import course
+from nin.networks.training import epoch_noise
 from nin.runs.history import CLEAN_QUANTITIES
 from nin.studies.experiment import FIG1, Experiment
-from nin.studies.records import RESULTS, provenance, read_or_make, record_key
-from nin.studies.study import one_thread
+from nin.studies.records import RESULTS
+from nin.studies.study import Shelf, images, kept, together, train_runs
+from nin.studies.sweep import kept_all
 
-MEMORISATION = RESULTS / "memorisation"
+MEMORISATION = Shelf(RESULTS / "memorisation", "memorisation", may_make=False)
 BASE = dataclasses.replace(FIG1, epochs=150, evaluations=8)
 """Fig. 1's network; on a twentieth of its images 150 epochs bring the training loss to zero."""
 IMAGES = 2000
 _END = ("off", "own", "fresh")
+
+
+@dataclass(frozen=True)
+class Memorising:
+    """What one training is of.
+
+    Attributes:
+        experiment: The run, with its noise strength and kind.
+        label_noise: Share of training labels drawn anew, the same for all seeds.
+        images: Training images.
+    """
+
+    experiment: Experiment
+    label_noise: float
+    images: int
 
 
 @dataclass(frozen=True)
@@ -91,11 +105,9 @@ def memory(
     base: Experiment,
     seeds: Sequence[int],
     label_noise: float,
-    images: int = IMAGES,
+    n_images: int = IMAGES,
     *,
-    recompute: bool = False,
-    may_train: bool = True,
-    folder: Path = MEMORISATION,
+    shelf: Shelf,
 ) -> Memory:
     """Train with some labels wrong, or read from the record what came of it.
 
@@ -103,73 +115,63 @@ def memory(
         base: The experiment, with its noise strength and kind; its seed is of no account.
         seeds: Seeds of the runs.
         label_noise: Share of training labels drawn anew, the same for all seeds.
-        images: Training images.
-        recompute: Whether to train even if there is a record.
-        may_train: Whether to train what is not on record; else that is an error.
-        folder: Where the record lies.
+        n_images: Training images.
+        shelf: Where the records lie, and whether they may be made.
 
     Raises:
         ValueError: If a number is out of range.
-        RecordError: If the record is damaged, missing or cannot be written.
+        RecordError: If a record is damaged, missing or cannot be written.
     """
-    base = dataclasses.replace(base, seed=0)
-    asked = {
-        "experiment": dataclasses.asdict(base),
-        "seeds": [int(k) for k in seeds],
-        "label_noise": float(label_noise),
-        "images": int(images),
+    asked = [
+        Memorising(dataclasses.replace(base, seed=int(k)), float(label_noise), int(n_images))
+        for k in seeds
+    ]
+    found = kept_all(_memory, asked, shelf)
+    arrays: dict[str, Any] = {"made": together([one["made"] for one in found])}
+    for step, names in (("step", ("w_ni", "loss")), ("eval_step", CLEAN_QUANTITIES)):
+        arrays |= {step: found[0][step]}
+        for other in found[1:]:
+            arrays[step] = np.intersect1d(arrays[step], other[step])
+        for name in names:
+            rows = [one[name][np.isin(one[step], arrays[step])] for one in found]
+            arrays[name] = np.array(rows)
+    clean = {name: arrays.pop(name) for name in CLEAN_QUANTITIES}
+    ends: dict[str, Any] = {
+        name: dict(zip(_END, np.array([one[name] for one in found]).T, strict=True))
+        for name in ("end_loss", "end_accuracy")
     }
-    key = record_key(asked)
-    kind = "fixed" if base.fixed else "redrawn"
-    path = Path(folder) / f"{base.loss}-K{base.K:.4g}-{kind}-labels{label_noise:g}-{key}.npz"
-
-    def make() -> dict[str, np.ndarray]:
-        return _train(base, seeds, label_noise, images, asked)
-
-    options = {"may_make": may_train, "recompute": recompute}
-    return read_or_make(path, make, _parse, "memorisation", **options)
+    return Memory(clean=clean, **(arrays | ends))
 
 
-def _train(
-    base: Experiment, seeds: Sequence[int], label_noise: float, images: int, asked: object
-) -> dict[str, np.ndarray]:
-    data = load_data(base.scaling, split_seed=base.split_seed)
-    data = with_wrong_labels(data, images, label_noise, base.split_seed)
-    made, start = provenance("cpu") | {"threads": 1}, time.perf_counter()
-    networks = [dataclasses.replace(base, seed=int(k)).network() for k in seeds]
-    with one_thread():
-        histories = train(
-            networks,
-            data,
-            loss=base.criterion(),
-            eta=base.eta,
-            batch_size=base.batch_size,
-            epochs=base.epochs,
-            seeds=list(seeds),
-            precision=base.precision,
-            evaluations=base.evaluations,
-        )
-        ends = np.array([_end(n, base, int(k), data) for n, k in zip(networks, seeds, strict=True)])
-    made["seconds"] = round(time.perf_counter() - start, 1)
-    found = {name: course(histories, name) for name in ("w_ni", "loss", *CLEAN_QUANTITIES)}
+def _memory(asked: Memorising, shelf: Shelf) -> dict[str, Any]:
+    e = asked.experiment
+    kind = "fixed" if e.fixed else "redrawn"
+    stem = f"{e.loss}-K{e.K:.4g}-{kind}-labels{asked.label_noise:g}-seed{e.seed}"
+    return kept(stem, asked, partial(_train, asked, shelf.progress), dict, shelf)
+
+
+def _train(asked: Memorising, progress: bool | None) -> dict[str, ArrayLike]:
+    e = asked.experiment
+    data = images(e.scaling, e.split_seed)
+    data = with_wrong_labels(data, asked.images, asked.label_noise, e.split_seed)
+    [network], [h] = train_runs([e], data, progress=progress)
+    losses, shares = _end(network, e, data)
     return {
-        "step": found["w_ni"][0],
-        "eval_step": found["train_loss"][0],
-        **{name: values.astype(np.float32) for name, (_, values) in found.items()},
-        "end_loss": ends[:, 0],
-        "end_accuracy": ends[:, 1],
-        "meta": np.array(json.dumps({"made": made, "asked": asked}, sort_keys=True)),
+        "step": h.step,
+        "eval_step": h.eval_step,
+        "w_ni": h.w_ni,
+        "loss": h.loss,
+        **{name: getattr(h, name) for name in CLEAN_QUANTITIES},
+        "end_loss": losses,
+        "end_accuracy": shares,
     }
 
 
-def _end(network: nn.Module, base: Experiment, seed: int, data: Dataset) -> np.ndarray:
+def _end(network: nn.Module, e: Experiment, data: Dataset) -> np.ndarray:
     """Return loss and accuracy on the training images by `_END`, (2, 3)."""
-    found = find_node(network)
-    if found is None:
-        raise ValueError("this network has no node")
-    node, n, loss = found[1], len(data.train_x), base.criterion()
-    own = epoch_noise(node, seed, base.epochs - 1, n)
-    fresh = node.draw(n, generator(seed, "fresh eps"))
+    node, n, loss = one_node(network)[1], len(data.train_x), e.criterion()
+    own = epoch_noise(node, e.seed, e.epochs - 1, n)
+    fresh = node.draw(n, generator(e.seed, "fresh eps"))
     network.train()
     rows = []
     with torch.no_grad():
@@ -179,19 +181,3 @@ def _end(network: nn.Module, base: Experiment, seed: int, data: Dataset) -> np.n
             mean = float(loss.values(out, data.train_y).mean())
             rows.append((mean, float(accuracy(out, data.train_y))))
     return np.array(rows).T
-
-
-def _parse(arrays: dict[str, np.ndarray]) -> Memory:
-    def by_noise(rows: np.ndarray) -> dict[str, np.ndarray]:
-        return dict(zip(_END, rows.T, strict=True))
-
-    return Memory(
-        step=arrays["step"],
-        w_ni=arrays["w_ni"],
-        loss=arrays["loss"],
-        eval_step=arrays["eval_step"],
-        clean={name: arrays[name] for name in CLEAN_QUANTITIES},
-        end_loss=by_noise(arrays["end_loss"]),
-        end_accuracy=by_noise(arrays["end_accuracy"]),
-        made=json.loads(str(arrays["meta"]))["made"],
-    )

@@ -1,8 +1,8 @@
-"""Run records: what a run was, what it gave, and the proof that the file is whole.
+"""Sealed record files: what was asked, what came of it, how it was made, and that all is whole.
 
-A record is one ``.npz`` file without pickle: the arrays of a `History` and a JSON text ``meta``
-with configuration, versions, commit, device and wall time, sealed by a SHA-256 over all of it. Its
-name ends in the hash of the configuration, by which it is found again.
+A record is one ``.npz`` file without pickle: arrays, and a JSON text ``meta`` that states the
+format, what was asked and how it was made, sealed by a SHA-256 over all of it. Its name ends in the
+hash of what was asked, by which it is found again.
 """
 
 from __future__ import annotations
@@ -15,19 +15,20 @@ import os
 import platform
 import subprocess
 import tempfile
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from functools import lru_cache
 from pathlib import Path
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import numpy as np
 import torch
 
-from nin.runs.history import History
-from nin.studies.experiment import RECORD_FORMAT, Experiment
-
 PROJECT = Path(__file__).resolve().parents[2]
 RESULTS = PROJECT / "results"
+FORMAT = 1
+"""Raise it when a change of the training loop makes old records wrong: all are made anew."""
+Made = dict[str, str | int | float]
+"""How a record was made: versions, commit, device, threads, seconds, UTC time."""
 T = TypeVar("T")
 
 
@@ -35,67 +36,46 @@ class RecordError(RuntimeError):
     """A record is damaged or cannot be written; the message names it and says what to do."""
 
 
-@dataclass(frozen=True)
-class RunRecord:
-    """A run: what was asked, what came, and how.
+class MissingRecordError(RecordError):
+    """A record is not there, and may not be made."""
 
-    Attributes:
-        experiment: The configuration.
-        history: The course of the run.
-        made: How it was made: versions, commit, device, threads, seconds, UTC time.
+
+def record_key(asked: object) -> str:
+    """Return what identifies a question: 16 hexadecimal digits of its hash.
+
+    The order of fields is of no account. A field of a dataclass at its default is not hashed,
+    unless the class names it in ``ALWAYS_IN_KEY``, so a field added later leaves old keys alone.
+
+    Args:
+        asked: All that the record depends on: a dataclass, or what JSON has.
+
+    >>> record_key({"a": 1, "b": 2.0}) == record_key({"b": 2.0, "a": 1})
+    True
     """
-
-    experiment: Experiment
-    history: History
-    made: dict[str, str | int | float]
+    text = json.dumps([FORMAT, _hashed(asked)], sort_keys=True)
+    return hashlib.sha256(text.encode()).hexdigest()[:16]
 
 
-def record_path(experiment: Experiment, folder: Path = RESULTS) -> Path:
-    """Return where an experiment's record lies, or shall lie."""
-    e = experiment
-    return folder / f"{e.loss}-depth{e.depth}-K{e.K:.4g}-seed{e.seed}-{e.key}.npz"
+def write_record(
+    path: Path, asked: object, made: Made, arrays: Mapping[str, np.typing.ArrayLike]
+) -> None:
+    """Write a sealed record file, all of it or nothing.
 
-
-def provenance(device: str) -> dict[str, str | int | float]:
-    """Describe how a run that begins here and now on `device` is made."""
-    return {
-        "device": torch.cuda.get_device_name(device) if device != "cpu" else _processor(),
-        "threads": torch.get_num_threads(),
-        "torch": torch.__version__,
-        "numpy": np.__version__,
-        "python": platform.python_version(),
-        "commit": _commit(),
-        "utc": str(np.datetime64("now")),
-    }
-
-
-def save(record: RunRecord, folder: Path = RESULTS) -> Path:
-    """Write a record, all of it or nothing, replacing one of the same configuration.
-
-    Returns:
-        Its path.
+    Args:
+        path: The file; one of that name is replaced.
+        asked: What the record is of, as for `record_key`.
+        made: How it was made.
+        arrays: By name; numbers become arrays of no axis.
 
     Raises:
         RecordError: If it cannot be written there. The record is then kept in the system's folder
             for temporary files, if there is room, and the message says where.
     """
-    path = record_path(record.experiment, folder)
-    write_arrays(path, _arrays(record))
-    return path
-
-
-def write_arrays(path: Path, arrays: dict[str, np.ndarray]) -> None:
-    """Write arrays as a sealed record file, all of it or nothing.
-
-    Args:
-        path: The file; one of that name is replaced.
-        arrays: By name, ``meta`` among them.
-
-    Raises:
-        RecordError: As for `save`.
-    """
+    meta = {"format": FORMAT, "kind": _kind(asked), "asked": _plain(asked), "made": made}
+    sealed = {name: np.asarray(values) for name, values in arrays.items()}
+    sealed["meta"] = np.array(json.dumps(meta, sort_keys=True))
     content = io.BytesIO()
-    np.savez_compressed(content, sha256=np.array(_seal(arrays)), **arrays)  # type: ignore[arg-type]
+    np.savez_compressed(content, sha256=np.array(_seal(sealed)), **sealed)  # type: ignore[arg-type]
     try:
         _write(path, content.getvalue())
     except OSError as error:
@@ -104,46 +84,20 @@ def write_arrays(path: Path, arrays: dict[str, np.ndarray]) -> None:
             _write(rescue, content.getvalue())
             kept = f"It is kept as {rescue}: make room, move it there, and say the same again."
         except OSError:
-            kept = "Make room and say the same again: only this run is trained anew."
+            kept = "Make room and say the same again: only this one is made anew."
         raise RecordError(f"cannot write the record {path}: {error}. {kept}") from error
 
 
-def load(experiment: Experiment, folder: Path = RESULTS) -> RunRecord | None:
-    """Read an experiment's record.
-
-    Returns:
-        The record, or None if there is none.
-
-    Raises:
-        RecordError: If the file is truncated, was edited, or is another experiment's.
-    """
-    path = record_path(experiment, folder)
-    if not path.exists():
-        return None
-    record = read(path)
-    if record.experiment != experiment:
-        raise RecordError(f"{path} is the record of another run: delete it to train this one anew")
-    return record
-
-
-def read(path: Path) -> RunRecord:
-    """Read any record file.
-
-    Raises:
-        RecordError: If it cannot be read, is truncated or was edited.
-    """
-    return read_arrays(path, _record)
-
-
-def read_arrays(path: Path, parse: Callable[[dict[str, np.ndarray]], T]) -> T:
+def read_record(path: Path, asked: object, parse: Callable[[dict[str, Any]], T]) -> T:
     """Read a sealed record file and make of its arrays what `parse` does.
 
     Args:
         path: The file.
-        parse: Takes the arrays by name; if it fails, the file is damaged.
+        asked: What the record must be of.
+        parse: Takes the arrays by name, and ``"made"``; if it fails, the file is damaged.
 
     Raises:
-        RecordError: If it cannot be read, is truncated or was edited.
+        RecordError: If it cannot be read, is truncated or was edited, or answers another question.
     """
     try:
         content = io.BytesIO(path.read_bytes())
@@ -151,82 +105,92 @@ def read_arrays(path: Path, parse: Callable[[dict[str, np.ndarray]], T]) -> T:
         raise RecordError(f"cannot read the record {path}: {error}") from error
     try:
         with np.load(content, allow_pickle=False) as file:
-            arrays = dict(file)
+            arrays: dict[str, Any] = dict(file)
         seal = str(arrays.pop("sha256"))
         if seal != _seal(arrays):
             raise ValueError("its content does not match its checksum")
-        return parse(arrays)
+        meta = json.loads(str(arrays.pop("meta")))
+        if meta.get("format") != FORMAT:
+            raise ValueError(f"its format is {meta.get('format', 'not stated')}, not {FORMAT}")
+        ours = meta["kind"] == _kind(asked) and _answers(asked, meta["asked"])
+        found = parse(arrays | {"made": meta["made"]}) if ours else None
     except Exception as error:  # a damaged byte can mislead numpy, zip and JSON in any way
         raise RecordError(
-            f"the record {path} is damaged ({error}): restore it, or delete it to train it anew"
+            f"the record {path} is damaged ({error}): restore it, or delete it to make it anew"
         ) from error
+    if not ours:
+        raise RecordError(
+            f"{path} is the record of something else ({meta['kind']}), under the name of what was "
+            "asked: restore it, or delete it to make it anew"
+        )
+    return found  # type: ignore[return-value]
 
 
-def record_key(*what: object) -> str:
-    """Return what identifies a configuration: 16 hexadecimal digits of its hash.
-
-    Args:
-        *what: All that the record depends on, as JSON has it.
-    """
-    return hashlib.sha256(json.dumps([RECORD_FORMAT, *what]).encode()).hexdigest()[:16]
-
-
-def read_or_make(
-    path: Path,
-    make: Callable[[], dict[str, np.ndarray]],
-    parse: Callable[[dict[str, np.ndarray]], T],
-    page: str,
-    *,
-    may_make: bool = True,
-    recompute: bool = False,
-) -> T:
-    """Return what a sealed record file holds, making the file if there is none.
-
-    Args:
-        path: The file.
-        make: Returns its arrays.
-        parse: Takes the arrays by name; if it fails, the file is damaged.
-        page: Name of the figure page that makes it.
-        may_make: Whether to make what is not on record; else that is an error.
-        recompute: Whether to make even what is on record.
-
-    Raises:
-        RecordError: If it is damaged, cannot be written, or is missing and may not be made.
-    """
-    if not (path.exists() or may_make):
-        raise RecordError(f"{path} is missing; `python -m nin figures {page}` makes it")
-    if recompute or not path.exists():
-        write_arrays(path, make())
-    return read_arrays(path, parse)
-
-
-def _arrays(record: RunRecord) -> dict[str, np.ndarray]:
-    """Return a record as named arrays."""
-    h = record.history
-    arrays = {k: v for k, v in vars(h).items() if isinstance(v, np.ndarray)}
-    arrays |= {f"norm/{name}": values for name, values in h.norms.items()}
-    meta = {
-        "experiment": dataclasses.asdict(record.experiment),
-        "made": record.made,
-        "steps_per_epoch": h.steps_per_epoch,
-        "diverged_step": h.diverged_step,
-        "last_finite_loss": h.last_finite_loss,
-        "about": "arrays: see History; norm/NAME: Euclidean norm at each of `step`",
+def provenance(device: str) -> Made:
+    """Describe how what begins here and now on `device` is made."""
+    return {
+        "device": torch.cuda.get_device_name(device) if device != "cpu" else _processor(),
+        "threads": torch.get_num_threads(),
+        "torch": torch.__version__,
+        "numpy": np.__version__,
+        "python": platform.python_version(),
+        "commit": _commit(),
+        "source": source_hash(),
+        "utc": str(np.datetime64("now")),
     }
-    arrays["meta"] = np.array(json.dumps(meta, sort_keys=True))
-    return arrays
 
 
-def _record(arrays: dict[str, np.ndarray]) -> RunRecord:
-    """Invert `_arrays`."""
-    meta = json.loads(str(arrays.pop("meta")))
-    norms = {k[5:]: arrays.pop(k) for k in list(arrays) if k.startswith("norm/")}
-    scalars = {k: meta[k] for k in ("steps_per_epoch", "diverged_step", "last_finite_loss")}
-    history = History(norms=norms, **arrays, **scalars)  # type: ignore[arg-type]
-    return RunRecord(Experiment(**meta["experiment"]), history, meta["made"])
+@lru_cache(maxsize=1)
+def source_hash() -> str:
+    """Return 16 hexadecimal digits of a hash of the package's source, whatever git knows of it."""
+    digest = hashlib.sha256()
+    files = (PROJECT / "nin").rglob("*")
+    for source in sorted(f for f in files if f.suffix in (".py", ".mplstyle")):
+        digest.update(source.relative_to(PROJECT).as_posix().encode())
+        digest.update(source.read_bytes())
+    return digest.hexdigest()[:16]
 
 
-def _seal(arrays: dict[str, np.ndarray]) -> str:
+def _kind(asked: object) -> str:
+    return type(asked).__name__
+
+
+def _plain(asked: object) -> Any:
+    """Return a question as JSON has it, dataclasses as dictionaries of all their fields."""
+    if dataclasses.is_dataclass(asked) and not isinstance(asked, type):
+        return {f.name: _plain(getattr(asked, f.name)) for f in dataclasses.fields(asked)}
+    if isinstance(asked, Mapping):
+        return {str(name): _plain(value) for name, value in asked.items()}
+    if isinstance(asked, list | tuple):
+        return [_plain(value) for value in asked]
+    return asked.item() if isinstance(asked, np.generic) else asked
+
+
+def _hashed(asked: object) -> Any:
+    """Return the part of `_plain` that is hashed."""
+    if dataclasses.is_dataclass(asked) and not isinstance(asked, type):
+        always = getattr(asked, "ALWAYS_IN_KEY", ())
+        values = {f: getattr(asked, f.name) for f in dataclasses.fields(asked)}
+        return {f.name: _hashed(v) for f, v in values.items() if f.name in always or v != f.default}
+    if isinstance(asked, Mapping):
+        return {str(name): _hashed(value) for name, value in asked.items()}
+    if isinstance(asked, list | tuple):
+        return [_hashed(value) for value in asked]
+    return _plain(asked)
+
+
+def _answers(asked: object, stored: Any) -> bool:
+    """Tell whether a record answers this; fields that it does not know are at their default."""
+    if dataclasses.is_dataclass(asked) and not isinstance(asked, type):
+        values = {f: getattr(asked, f.name) for f in dataclasses.fields(asked)}
+        return set(stored) <= {f.name for f in values} and all(
+            _answers(v, stored[f.name]) if f.name in stored else v == f.default
+            for f, v in values.items()
+        )
+    return bool(_plain(asked) == stored)
+
+
+def _seal(arrays: Mapping[str, np.ndarray]) -> str:
     """Return the SHA-256 over names, types, shapes and bytes of all arrays."""
     digest = hashlib.sha256()
     for name in sorted(arrays):
@@ -253,13 +217,22 @@ def _write(path: Path, content: bytes) -> None:
 
 
 def _commit() -> str:
-    """Return the commit of the code, marked if it was changed since."""
-    describe = ["git", "describe", "--always", "--dirty", "--exclude=*"]
+    """Return the commit of the package, marked if its source was changed since."""
+    clean = {name: value for name, value in os.environ.items() if not name.startswith("GIT_")}
+
+    def git(*words: str) -> str:
+        done = subprocess.run(
+            ["git", *words], cwd=PROJECT, env=clean, capture_output=True, text=True, check=True
+        )
+        return done.stdout.strip()
+
     try:
-        git = subprocess.run(describe, cwd=PROJECT, capture_output=True, text=True, check=False)
-    except OSError:
+        if Path(git("rev-parse", "--show-toplevel")).resolve() != PROJECT:
+            return "unknown"  # an export that lies in another repository
+        changed = "-dirty" if git("status", "--porcelain", "--", "nin") else ""
+        return git("rev-parse", "--short", "HEAD") + changed
+    except (OSError, subprocess.CalledProcessError):
         return "unknown"
-    return git.stdout.strip() or "unknown"
 
 
 def _processor() -> str:
@@ -269,23 +242,3 @@ def _processor() -> str:
         return text.split("model name", 1)[1].split(":", 1)[1].split("\n", 1)[0].strip()
     except (OSError, IndexError):
         return platform.processor() or platform.machine()
-
-
-def recorded(experiments: Sequence[Experiment], page: str) -> list[History]:
-    """Return the runs of a figure that are on record.
-
-    Args:
-        experiments: The runs.
-        page: The page that trains them, such as ``"figures/fig3_phases_ce"``.
-
-    Raises:
-        RecordError: If a run is not on record.
-    """
-    records = [load(e) for e in experiments]
-    for e, record in zip(experiments, records, strict=True):
-        if record is None:
-            name = page.split("/")[1]
-            raise RecordError(
-                f"{record_path(e)} is missing; `python -m nin figures {name}` trains it"
-            )
-    return [record.history for record in records if record is not None]

@@ -1,20 +1,259 @@
-"""TODO."""
+"""What every study shares: training an experiment, and keeping what came of it on record."""
 
 from __future__ import annotations
 
-import dataclasses
+import json
+import os
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import Executor
 from contextlib import contextmanager
+from dataclasses import dataclass, field, replace
 from functools import lru_cache
+from pathlib import Path
+from typing import Any, TypeVar
 
+import numpy as np
 import torch
+from filelock import FileLock
+from numpy.typing import ArrayLike
+from torch import nn
 
-from nin.networks.data import Dataset
-from nin.networks.data import load as load_data
-from nin.networks.training import train
+from nin.networks.data import Dataset, load
+from nin.networks.training import Observer, train
+from nin.runs.history import History
 from nin.studies.experiment import Experiment
-from nin.studies.records import RunRecord, provenance
+from nin.studies.records import (
+    Made,
+    MissingRecordError,
+    RecordError,
+    provenance,
+    read_record,
+    record_key,
+    write_record,
+)
+
+T = TypeVar("T")
+_RECOMPUTED: dict[Path, tuple[float, set[str]]] = {}  # by folder: since when, and what is done
+
+
+@dataclass(frozen=True)
+class Shelf:
+    """Where the records of a study lie, and what may be done to have them: the same for all.
+
+    Attributes:
+        folder: Where the records lie.
+        page: The figure page that makes them, such as ``"fig1_decay"``.
+        may_make: Whether to make what is not on record; else that is an error.
+        recompute: Whether to make even what is on record. A recomputation that was stopped goes on
+            where it was.
+        executor: Any `concurrent.futures` executor; default: processes on this machine.
+        workers: Processes at once; default: one per core.
+        progress: Whether to show a bar; default: on a terminal or in a notebook, not in CI.
+        since: When the recomputation began, in seconds of the clock; older records are stale.
+    """
+
+    folder: Path
+    page: str
+    may_make: bool = True
+    recompute: bool = False
+    executor: Executor | None = field(default=None, repr=False)
+    workers: int | None = None
+    progress: bool | None = None
+    since: float | None = None
+
+    def is_stale(self, when: float) -> bool:
+        """Tell whether what was made at this time is to be made again."""
+        return self.recompute and (self.since is None or when < self.since)
+
+    def refuse(self, what: object) -> MissingRecordError:
+        """Return the error of a record that is not there and may not be made."""
+        return MissingRecordError(f"{what}; `python -m nin figures {self.page}` makes it")
+
+
+def train_runs(
+    runs: Sequence[Experiment],
+    data: Dataset | None = None,
+    *,
+    epochs: int | None = None,
+    evaluations: int | None = None,
+    observer: Observer | None = None,
+    device: str | None = None,
+    progress: bool | None = None,
+) -> tuple[list[nn.Module], list[History]]:
+    """Train experiments that differ in noise and seed only, in lock-step.
+
+    Args:
+        runs: Alike in all but `sigma_eps`, `seed`, `noise` and `fixed`.
+        data: What to train on; default `images` of the experiment.
+        epochs: In place of the experiment's.
+        evaluations: In place of the experiment's; 0 for none.
+        observer: Sees the networks at the steps that it names.
+        device: Where to train; default `default_device`.
+        progress: Whether to show a bar.
+
+    Returns:
+        The trained networks, on the CPU, and their histories.
+
+    Raises:
+        ValueError: If the experiments differ in anything else.
+    """
+    if len({alike(e) for e in runs}) != 1:
+        raise ValueError("only runs that differ in noise and seed alone train in lock-step")
+    e, device = runs[0], device or default_device()
+    data = images(e.scaling, e.split_seed) if data is None else data
+    models: list[nn.Module] = [run.network().to(device) for run in runs]
+    with one_thread():
+        histories = train(
+            models,
+            data.to(device),
+            loss=e.criterion(),
+            eta=e.eta,
+            batch_size=e.batch_size,
+            epochs=e.epochs if epochs is None else epochs,
+            seeds=[run.seed for run in runs],
+            precision=e.precision,
+            evaluations=e.evaluations if evaluations is None else evaluations,
+            observer=observer,
+            progress=progress,
+        )
+    return [model.cpu() for model in models], histories
+
+
+def kept(
+    stem: str,
+    asked: object,
+    make: Callable[[], Mapping[str, ArrayLike]],
+    parse: Callable[[dict[str, Any]], T],
+    shelf: Shelf,
+) -> T:
+    """Return what a record holds; make it, on one thread, if there is none.
+
+    Args:
+        stem: How the record's name begins, for people; its hash follows.
+        asked: All that it depends on: a dataclass, or what JSON has. A record that answers another
+            question is never believed.
+        make: Returns the arrays by name.
+        parse: Takes them, and ``"made"``, how they were made.
+        shelf: Where the record lies, and whether it may be made.
+
+    Raises:
+        MissingRecordError: If it is not there and may not be made.
+        RecordError: If it is damaged, is of something else, or cannot be written.
+    """
+    path = shelf.folder / f"{stem}-{record_key(asked)}.npz"
+    if not path.exists() or shelf.is_stale(path.stat().st_mtime):
+        if not shelf.may_make:
+            raise shelf.refuse(f"{path} is missing")
+        check_writable(shelf.folder)
+        with one_thread():
+            made, begun = provenance(default_device()), time.perf_counter()
+            arrays = make()
+        made["seconds"] = round(time.perf_counter() - begun, 1)
+        write_record(path, asked, made, arrays)
+    return read_record(path, asked, parse)
+
+
+def read_rows(stem: str, asked: object, shelf: Shelf) -> dict[str, Any]:
+    """Return the columns of a record that grows by rows, and ``"made"``; nothing if there is none.
+
+    Args:
+        stem: As for `kept`.
+        asked: As for `kept`.
+        shelf: As for `kept`.
+
+    Raises:
+        RecordError: If it is damaged, or is of something else.
+    """
+    path = shelf.folder / f"{stem}-{record_key(asked)}.npz"
+    return read_record(path, asked, dict) if path.exists() else {}
+
+
+def add_rows(
+    stem: str, asked: object, by: str, rows: Mapping[str, ArrayLike], made: Made, shelf: Shelf
+) -> dict[str, Any]:
+    """Add rows to a record that grows, and return all of it.
+
+    Several processes may do so at once: each in turn reads what is there, adds, and writes.
+
+    Args:
+        stem: As for `kept`.
+        asked: As for `kept`.
+        by: The column that names a row; a new row takes the place of an old one of that name.
+        rows: Columns of new rows, of one length.
+        made: How they were made; their ``"seconds"`` are added to those on record.
+        shelf: As for `kept`.
+
+    Raises:
+        RecordError: As for `kept`.
+    """
+    path = shelf.folder / f"{stem}-{record_key(asked)}.npz"
+    with FileLock(shelf.folder / ".lock"):
+        old = read_rows(stem, asked, shelf)
+        columns = {name: np.atleast_1d(values) for name, values in rows.items()}
+        if old:
+            seconds = float(old["made"]["seconds"]) + float(made["seconds"])
+            made = made | {"seconds": round(seconds, 1)}
+            stays = ~np.isin(old[by], columns[by])
+            columns = {n: np.concatenate([old[n][stays], new]) for n, new in columns.items()}
+        write_record(path, asked, made, columns)
+    return columns | {"made": made}
+
+
+@contextmanager
+def recomputation(shelf: Shelf, what: str) -> Iterator[Shelf]:
+    """Yield the shelf with the time at which its recomputation began: now, or before it was killed.
+
+    What is under way is noted in the folder, so that the same call after a kill goes on, and makes
+    nothing again that it had finished.
+
+    Args:
+        shelf: One that recomputes; any other is yielded as it is.
+        what: Names what is recomputed.
+    """
+    if not shelf.recompute:
+        yield shelf
+        return
+    check_writable(shelf.folder)
+    note, here = shelf.folder / ".recomputing", shelf.folder.resolve()
+    under_way = json.loads(note.read_text()) if note.exists() else None
+    begun, done = _RECOMPUTED.get(here, (0.0, set[str]()))
+    if under_way is not None and under_way["begun"] != begun:
+        begun, done = under_way["begun"], set()
+    elif under_way is None and (what in done or not begun):
+        begun, done = time.time(), set()
+    _RECOMPUTED[here] = begun, done
+    left = [other for other in under_way["open"] if other != what] if under_way else []
+    note.write_text(json.dumps({"begun": begun, "open": [*left, what]}))
+    yield replace(shelf, since=begun)
+    done.add(what)
+    note.write_text(json.dumps({"begun": begun, "open": left})) if left else note.unlink()
+
+
+def together(made: Sequence[Made]) -> Made:
+    """Return how several records were made: as the last of them, in the seconds of all."""
+    return made[-1] | {"seconds": sum(float(m["seconds"]) for m in made)}
+
+
+def alike(e: Experiment) -> Experiment:
+    """Return what runs must share to train in lock-step."""
+    return replace(e, sigma_eps=0.0, seed=0, noise="gaussian", fixed=False)
+
+
+def bare(e: Experiment, **changes: Any) -> Experiment:
+    """Return an experiment whose epochs and evaluations are of no account, as it is asked for."""
+    return replace(e, **{"epochs": 1, "evaluations": 1} | changes)
+
+
+def default_device() -> str:
+    """Return where to train: on a GPU if there is one."""
+    return "cuda" if torch.cuda.is_available() else "cpu"
+
+
+@lru_cache(maxsize=2)
+def images(scaling: str = "std", split_seed: int = 0) -> Dataset:
+    """Return Fashion-MNIST, read and verified once per process."""
+    return load(scaling, split_seed=split_seed)
 
 
 @contextmanager
@@ -28,64 +267,18 @@ def one_thread() -> Iterator[None]:
         torch.set_num_threads(threads)
 
 
-@lru_cache(maxsize=2)
-def training_data(scaling: str, split_seed: int) -> Dataset:
-    """Return Fashion-MNIST, read once per process, without its validation part."""
-    data = load_data(scaling, split_seed=split_seed)
-    return dataclasses.replace(data, val_x=data.val_x[:1], val_y=data.val_y[:1])
-
-
-def train_together(
-    experiments: Sequence[Experiment], *, device: str = "cpu", progress: bool | None = None
-) -> list[RunRecord]:
-    """Train experiments that differ in noise and seed only in lock-step, without any record.
-
-    Args:
-        experiments: Alike in all but `sigma_eps`, `seed`, `noise` and `fixed`.
-        device: Where to train.
-        progress: Whether to show a bar.
-
-    Returns:
-        A record for each; ``made["seconds"]`` is its share of the time.
+def check_writable(folder: Path) -> None:
+    """Fail before the training, not after it.
 
     Raises:
-        ValueError: If the experiments differ in anything else.
+        RecordError: If no file can be written there.
     """
-    if len({_lockstep_group(e) for e in experiments}) != 1:
-        raise ValueError("only runs that differ in noise and seed alone train in lock-step")
-    e = experiments[0]
-    data = _data(e.scaling, e.split_seed).to(device)
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)  # with more, the summation order, and so the bits, depend on the cores
     try:
-        made = provenance(device)
-        start = time.perf_counter()
-        histories = train(
-            [x.network().to(device) for x in experiments],
-            data,
-            loss=e.criterion(),
-            eta=e.eta,
-            batch_size=e.batch_size,
-            epochs=e.epochs,
-            seeds=[x.seed for x in experiments],
-            precision=e.precision,
-            evaluations=e.evaluations,
-            progress=progress,
-        )
-    finally:
-        torch.set_num_threads(threads)
-    made["seconds"] = round((time.perf_counter() - start) / len(experiments), 1)
-    if len(experiments) > 1:
-        made["lockstep"] = len(experiments)
-    return [RunRecord(x, h, made) for x, h in zip(experiments, histories, strict=True)]
-
-
-def _lockstep_group(e: Experiment) -> Experiment:
-    """Return what runs must share to train in lock-step."""
-    return dataclasses.replace(e, sigma_eps=0.0, seed=0, noise="gaussian", fixed=False)
-
-
-@lru_cache(maxsize=1)
-def _data(scaling: str, split_seed: int) -> Dataset:
-    """Return Fashion-MNIST, read once per process."""
-    return load_data(scaling, split_seed=split_seed)
+        folder.mkdir(parents=True, exist_ok=True)
+        trial = folder / f".probe-{os.getpid()}"
+        trial.touch()
+        trial.unlink()
+    except OSError as error:
+        raise RecordError(
+            f"cannot write records to {folder}: {error}. Name another folder or change its rights."
+        ) from error

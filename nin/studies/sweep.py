@@ -1,147 +1,112 @@
-"""Many runs: load those on record, train the others, spread over cores or a cluster."""
+"""Many at once: the one pool, and records of which those that are missing are made in it."""
 
 from __future__ import annotations
 
-import dataclasses
 import multiprocessing
 import os
 import signal
 import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Executor, ProcessPoolExecutor, as_completed
 from contextlib import contextmanager
+from dataclasses import replace
+from functools import partial
 from multiprocessing.connection import wait
-from pathlib import Path
-from typing import Any
+from typing import TypeVar
 
-import torch
 from tqdm.auto import tqdm
 
 from nin.networks.training import hide_bar
-from nin.studies.experiment import Experiment
-from nin.studies.records import RESULTS, RecordError, RunRecord, load, record_path, save
-from nin.studies.study import _lockstep_group, train_together
+from nin.studies.records import MissingRecordError, record_key
+from nin.studies.study import Shelf, recomputation
 
-LOCKSTEP_RUNS = 16
-"""Runs in lock-step on a GPU: more fill it no better, and a kill loses them all."""
+Item = TypeVar("Item")
+T = TypeVar("T")
 
 
-def run_or_load(
-    experiments: Sequence[Experiment],
+def kept_all(one: Callable[[Item, Shelf], T], items: Sequence[Item], shelf: Shelf) -> list[T]:
+    """Return what is on record of each item, making what is missing side by side.
+
+    Each record is written as it is made, so a study that is stopped at any moment, even killed,
+    loses at most what is in flight, and the same call goes on from there.
+
+    Args:
+        one: Reads or makes one, by `kept`; at the top of a module, so that a process finds it.
+        items: What is asked for, hashable: dataclasses, say, or tuples of them.
+        shelf: Where the records lie, and how to make them.
+
+    Raises:
+        MissingRecordError: If one is missing and may not be made.
+        RecordError: If one is damaged, or the folder cannot be written.
+        KeyboardInterrupt: On Ctrl-C; what had ended is on record.
+    """
+    with recomputation(shelf, record_key([repr(item) for item in items])) as shelf:
+        on_record = replace(shelf, may_make=False)
+        found: dict[Item, T] = {}
+        for item in dict.fromkeys(items):
+            try:
+                found[item] = one(item, on_record)
+            except MissingRecordError:
+                if not shelf.may_make:
+                    raise
+        todo = [item for item in dict.fromkeys(items) if item not in found]
+        alone = replace(shelf, executor=None, progress=shelf.progress if len(todo) == 1 else False)
+        spread(
+            partial(_make, one, alone),
+            todo,
+            executor=shelf.executor,
+            workers=shelf.workers,
+            progress=shelf.progress,
+        )
+        found |= {item: one(item, on_record) for item in todo}
+    return [found[item] for item in items]
+
+
+def spread(
+    call: Callable[[Item], T],
+    items: Sequence[Item],
     *,
-    recompute: bool = False,
-    folder: str | Path = RESULTS,
     executor: Executor | None = None,
     workers: int | None = None,
     progress: bool | None = None,
-) -> list[RunRecord]:
-    """Return the record of each experiment, training those that have none.
+) -> list[T]:
+    """Call a function on each item, in processes or over any executor, in no set order.
 
-    Each run writes its record as it ends, so a sweep that is stopped at any moment, even killed,
-    loses the runs in flight at most, and the same call goes on from there. On a CPU every run is a
-    process of its own with one thread, which is the fastest way to use the cores and makes its bits
-    independent of how many runs there are; on a GPU, runs that differ in noise and seed only train
-    in lock-step.
+    On a CPU a process of its own with one thread for each is the fastest way to use the cores, and
+    makes its bits independent of how many there are. If one call fails, or on Ctrl-C, the others
+    are ended at once.
 
     A script that calls this, rather than a notebook, does so under ``if __name__ == "__main__":``,
     since each process starts by importing the script.
 
     Args:
-        experiments: What to run.
-        recompute: Whether to train even what is on record, replacing it.
-        folder: Where the records lie.
+        call: What to call; at the top of a module, or a partial of such.
+        items: Its arguments.
         executor: Any `concurrent.futures` executor, such as Dask's
             ``Client(address).get_executor()``; default: processes on this machine.
-        workers: Processes at once; default: one per core, at most one per run.
+        workers: Processes at once; default: one per core.
         progress: Whether to show a bar; default: on a terminal or in a notebook, not in CI.
 
     Returns:
-        The records, in the order of `experiments`.
-
-    Raises:
-        RecordError: If a record is damaged or the folder cannot be written.
-        KeyboardInterrupt: On Ctrl-C; what had ended is on record.
+        What the calls return, in the order of `items`.
     """
-    folder = Path(folder)
-    records = {e: None if recompute else load(e, folder) for e in experiments}
-    todo = [e for e, record in records.items() if record is None]
-    if todo:
-        _check_writable(folder)
-        cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
-        workers = min(workers or cores or 1, len(todo))
-        device = "cuda" if torch.cuda.is_available() else "cpu"
-        if executor is None and (workers == 1 or device != "cpu"):
-            _run_on_device(todo, folder, device, progress)
-        else:
-            _distribute(todo, folder, executor, workers, progress)
-    records |= {e: load(e, folder) for e in todo}
-    missing = [record_path(e, folder).name for e, r in records.items() if r is None]
-    if missing:
-        raise RecordError(f"records vanished from {folder} while the sweep ran: {missing}")
-    return [records[e] for e in experiments]  # type: ignore[misc]
-
-
-def run_seeds(
-    strengths: Sequence[Experiment], seeds: Sequence[int], **options: Any
-) -> dict[Experiment, list[RunRecord]]:
-    """Run each experiment with each seed, all in one sweep.
-
-    Args:
-        strengths: Experiments that differ in sigma_eps, say; their own seeds are not used.
-        seeds: Seeds of the runs.
-        **options: Of `run_or_load`.
-
-    Returns:
-        The records over seeds, by experiment.
-
-    Raises:
-        ValueError: If there is no experiment or no seed.
-    """
-    if not strengths or not seeds:
-        raise ValueError("nothing to run: give at least one noise strength and one seed")
-    grid = [dataclasses.replace(e, seed=s) for e in strengths for s in seeds]
-    records = run_or_load(grid, **options)
-    n = len(seeds)
-    return {e: records[i * n : (i + 1) * n] for i, e in enumerate(strengths)}
-
-
-def _run_on_device(
-    todo: list[Experiment], folder: Path, device: str, progress: bool | None
-) -> None:
-    """Train on one device, as many runs in lock-step as go together."""
-    groups: dict[Experiment, list[Experiment]] = {}
-    for e in todo:
-        groups.setdefault(_lockstep_group(e), []).append(e)
-    together = 1 if device == "cpu" else LOCKSTEP_RUNS
-    parts = [g[i : i + together] for g in groups.values() for i in range(0, len(g), together)]
-    hide = True if len(parts) == 1 else hide_bar(progress)  # a run alone has a bar of its own
-    for part in tqdm(parts, unit="run", disable=hide):
-        for record in train_together(part, device=device, progress=progress):
-            save(record, folder)
-
-
-def _distribute(
-    todo: list[Experiment],
-    folder: Path,
-    executor: Executor | None,
-    workers: int,
-    progress: bool | None,
-) -> None:
-    """Run on an executor; end its processes at once if interrupted or if a run fails."""
-    own = executor is None
-    others = multiprocessing.active_children()
+    workers = min(workers or _cores(), len(items))
+    if executor is None and workers <= 1:
+        hide = True if len(items) == 1 else hide_bar(progress)  # one alone has a bar of its own
+        return [call(item) for item in tqdm(items, unit="run", disable=hide)]
+    own, others = executor is None, multiprocessing.active_children()
     if executor is None:
-        spawn = multiprocessing.get_context("spawn")  # fork is not safe beside torch's threads
-        executor = ProcessPoolExecutor(workers, mp_context=spawn, initializer=_start_worker)
+        fresh = multiprocessing.get_context("spawn")  # fork is not safe beside torch's threads
+        executor = ProcessPoolExecutor(workers, mp_context=fresh, initializer=_start_worker)
     futures = []
     try:
         with _ctrl_c_blocked():  # the workers inherit that, and so are deaf from the first moment
-            futures += [executor.submit(_run_and_save, e, str(folder)) for e in todo]
-        bar = tqdm(total=len(todo), unit="run", disable=hide_bar(progress))
-        for future in as_completed(futures):
-            future.result()
-            bar.update()
-        bar.close()
+            futures += [executor.submit(call, item) for item in items]
+        with tqdm(total=len(items), unit="run", disable=hide_bar(progress)) as bar:
+            for future in as_completed(futures):
+                future.result()
+                bar.update()
+        return [future.result() for future in futures]
     except BaseException:
         for future in futures:
             future.cancel()
@@ -155,9 +120,14 @@ def _distribute(
             executor.shutdown(cancel_futures=True)
 
 
-def _run_and_save(experiment: Experiment, folder: str) -> str:
-    [record] = train_together([experiment], progress=False)
-    return str(save(record, Path(folder)))
+def _make(one: Callable[[Item, Shelf], object], shelf: Shelf, item: Item) -> None:
+    """Make one record, and send nothing back: it is read from its file."""
+    one(item, shelf)
+
+
+def _cores() -> int:
+    here = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
+    return here or 1
 
 
 @contextmanager
@@ -181,16 +151,3 @@ def _start_worker() -> None:
             os._exit(1)
 
         threading.Thread(target=follow, daemon=True).start()
-
-
-def _check_writable(folder: Path) -> None:
-    """Fail before the training, not after it."""
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-        probe = folder / f".probe-{os.getpid()}"
-        probe.touch()
-        probe.unlink()
-    except OSError as error:
-        raise RecordError(
-            f"cannot write records to {folder}: {error}. Name another folder or change its rights."
-        ) from error

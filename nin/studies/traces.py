@@ -9,28 +9,27 @@ the layer's bias, which is how that library is asked for it.
 from __future__ import annotations
 
 import dataclasses
-import json
 import time
 import warnings
 from collections.abc import Callable
 from dataclasses import dataclass
-from pathlib import Path
+from functools import partial
 from typing import Any
 
 import numpy as np
 import torch
+from numpy.typing import ArrayLike
 from torch import Tensor, nn
 
 from nin.curvature.local import LocalLoss
 from nin.curvature.pull import niw_gradient
-from nin.networks.models import MLP
-from nin.networks.nodes import find_node
+from nin.networks.nodes import one_node
 from nin.networks.seeds import generator
-from nin.networks.training import train
 from nin.studies.experiment import FIG1, Experiment
-from nin.studies.records import provenance, read_or_make, record_key
-from nin.studies.study import one_thread, training_data
-from nin.studies.windows import COURSES, SMOOTH
+from nin.studies.records import Made
+from nin.studies.study import Shelf, bare, images, kept, train_runs
+from nin.studies.sweep import kept_all
+from nin.studies.windows import SMOOTH
 
 REACHES = (0.03, 0.1, 0.3, 1.0, 3.0)
 """Strengths of the noise: root mean square of sigma_eps w_ni over that of the pre-activations."""
@@ -42,6 +41,33 @@ DRAWS, DIRECTIONS, STEPS = 120, 12, 64
 """Of one-step estimates; of directions that are left to decay, and for how many steps."""
 MATVECS, REPEATS = (4, 16), 3
 """Products with the whole Hessian per XTrace estimate, and estimates of each."""
+
+
+@dataclass(frozen=True)
+class Tracing:
+    """What a record of estimates is of.
+
+    Attributes:
+        experiment: The network; its noise strength and epochs are of no account.
+        epochs: How long it is trained without noise before.
+        reaches: Strengths of the noise.
+        batches: Batches whose images make up the Hessian.
+        draws: Of one-step estimates.
+        directions: That are left to decay.
+        steps: For how many steps.
+        matvecs: Products with the whole Hessian per XTrace estimate.
+        repeats: Estimates of each.
+    """
+
+    experiment: Experiment
+    epochs: int
+    reaches: tuple[float, ...] = REACHES
+    batches: int = BATCHES
+    draws: int = DRAWS
+    directions: int = DIRECTIONS
+    steps: int = STEPS
+    matvecs: tuple[int, ...] = MATVECS
+    repeats: int = REPEATS
 
 
 @dataclass(frozen=True)
@@ -82,7 +108,7 @@ class Estimates:
     top: float
     gradient_s: float
     product_s: float
-    made: dict[str, str | int | float]
+    made: Made
 
     @property
     def reference(self) -> tuple[float, float]:
@@ -128,25 +154,14 @@ class Estimates:
         return self.xtrace.std(1, ddof=1) / self.reference[0]
 
 
-def estimates(
-    e: Experiment,
-    epochs: int,
-    folder: Path = COURSES,
-    *,
-    may_compute: bool = True,
-    recompute: bool = False,
-    **sizes: Any,
-) -> Estimates:
+def estimates(e: Experiment, epochs: int, shelf: Shelf, **sizes: Any) -> Estimates:
     """Estimate the trace of the local Hessian in every way, or read that from the record.
 
     Args:
         e: The experiment, with cross-entropy; an `MLP` with biases.
         epochs: How long to train without noise before, >= 0.
-        folder: Where the record lies.
-        may_compute: Whether to compute what is not on record; else that is an error.
-        recompute: Whether to compute even what is on record.
-        **sizes: `reaches`, `batches`, `draws`, `directions`, `steps`, `matvecs`, `repeats`, where
-            they are not the constants of this module.
+        shelf: Where the record lies, and whether it may be made.
+        **sizes: Of `Tracing`, where they are not the constants of this module.
 
     Raises:
         ValueError: If the loss is another, or epochs < 0.
@@ -156,30 +171,30 @@ def estimates(
         raise ValueError(
             f"expected loss='ce', biases and epochs >= 0, not {e.loss!r}, bias={e.bias}, {epochs}"
         )
-    e = dataclasses.replace(e, sigma_eps=1.0, epochs=1, evaluations=1)
-    sizes = {
-        "reaches": REACHES,
-        "batches": BATCHES,
-        "draws": DRAWS,
-        "directions": DIRECTIONS,
-        "steps": STEPS,
-        "matvecs": MATVECS,
-        "repeats": REPEATS,
-    } | sizes
-    key = record_key(dataclasses.asdict(e), epochs, sizes)
-    path = folder / f"trace-{e.activation}-{e.layer}-epochs{epochs}-{key}.npz"
-
-    def make() -> dict[str, np.ndarray]:
-        with one_thread(), warnings.catch_warnings():
-            # curvlinops makes torch compile in a way that torch itself is giving up.
-            warnings.filterwarnings("ignore", "`torch.jit.script`", FutureWarning)
-            return _Bench(e, epochs, sizes).run()
-
-    options = {"may_make": may_compute, "recompute": recompute}
-    return read_or_make(path, make, _estimates, "curvature", **options)
+    sizes = {n: tuple(v) if isinstance(v, list) else v for n, v in sizes.items()}
+    [found] = kept_all(_estimates, [Tracing(bare(e, sigma_eps=1.0), epochs, **sizes)], shelf)
+    return found
 
 
-def hessian_operator(model: MLP, layer: str, batches: list[tuple[Tensor, Tensor]]) -> Any:
+def _estimates(asked: Tracing, shelf: Shelf) -> Estimates:
+    e = asked.experiment
+    stem = f"trace-{e.activation}-{e.layer}-epochs{asked.epochs}"
+    return kept(stem, asked, partial(_compute, asked), partial(_parse, asked), shelf)
+
+
+def _compute(asked: Tracing) -> dict[str, ArrayLike]:
+    with warnings.catch_warnings():
+        # curvlinops makes torch compile in a way that torch itself is giving up.
+        warnings.filterwarnings("ignore", "`torch.jit.script`", FutureWarning)
+        return _Bench(asked).run()
+
+
+def _parse(asked: Tracing, arrays: dict[str, Any]) -> Estimates:
+    arrays |= {n: float(arrays[n]) for n in ("decay_reach", "top", "gradient_s", "product_s")}
+    return Estimates(asked.experiment, asked.epochs, batches=asked.batches, **arrays)
+
+
+def hessian_operator(model: nn.Module, layer: str, batches: list[tuple[Tensor, Tensor]]) -> Any:
     """Return the mean local Hessian of cross-entropy as curvlinops' linear operator.
 
     Args:
@@ -199,53 +214,44 @@ def hessian_operator(model: MLP, layer: str, batches: list[tuple[Tensor, Tensor]
 class _Bench:
     """One state of a network and the images, and the estimates made on them."""
 
-    def __init__(self, e: Experiment, epochs: int, sizes: dict[str, Any]) -> None:
-        self.e, self.epochs, self.sizes = e, epochs, sizes
-        data = training_data(e.scaling, e.split_seed)
-        model = dataclasses.replace(e, sigma_eps=0.0).network()
-        if epochs:
-            options = {"eta": e.eta, "batch_size": e.batch_size, "epochs": epochs}
-            train([model], data, loss=e.criterion(), seeds=[e.seed], evaluations=0, **options)  # type: ignore[arg-type]
+    def __init__(self, asked: Tracing) -> None:
+        self.asked = asked
+        self.e = e = asked.experiment
+        data = images(e.scaling, e.split_seed)
+        quiet = dataclasses.replace(e, sigma_eps=0.0)
+        model: nn.Module = quiet.network()
+        if asked.epochs:
+            [model], _ = train_runs([quiet], epochs=asked.epochs, evaluations=0, progress=False)
         self.model = model.eval()
-        n = sizes["batches"] * e.batch_size
+        n = asked.batches * e.batch_size
         parts = (part[:n].split(e.batch_size) for part in (data.train_x, data.train_y))
         self.batches = list(zip(*parts, strict=True))
         loss = e.criterion().values
         self.local = [LocalLoss(model, e.layer, x, y, loss) for x, y in self.batches]
-        found = find_node(model)
-        assert found is not None  # an experiment's network has one
-        self.features, self.std = len(found[1].w_ni), float(found[1].w_ni.detach().std())
+        node = one_node(model)[1]
+        self.features, self.std = len(node.w_ni), float(node.w_ni.detach().std())
         z = self.local[0].pre_activations().square().mean().sqrt()
-        self.sigmas = [float(r * z / self.std) for r in sizes["reaches"]]
+        self.sigmas = [float(r * z / self.std) for r in asked.reaches]
         self.g = generator(e.seed, "trace estimates")
 
-    def run(self) -> dict[str, np.ndarray]:
+    def run(self) -> dict[str, ArrayLike]:
         """Make all estimates; return them as a record's arrays."""
-        made, begun = provenance("cpu") | {"threads": 1}, time.perf_counter()
         middle = len(self.sigmas) // 2
         one_step = np.array([self.one_step(sigma) for sigma in self.sigmas])
         decay, own = self.decay(self.sigmas[middle])
         whole = hessian_operator(self.model, self.e.layer, self.batches)
         hutchinson, xtrace, top = self.by_library(whole)
-        meta = {
-            "experiment": dataclasses.asdict(self.e),
-            "epochs": self.epochs,
-            "batches": len(self.batches),
-            "decay_reach": self.sizes["reaches"][middle],
-            "top": top,
-            **self.costs(),
-            "made": made | {"seconds": round(time.perf_counter() - begun, 1)},
-            "about": "estimates of tr<H>/features: see nin.studies.traces.Estimates",
-        }
         return {
-            "reaches": np.array(self.sizes["reaches"]),
+            "reaches": self.asked.reaches,
             "one_step": one_step,
             "decay": decay,
             "own": own,
+            "decay_reach": self.asked.reaches[middle],
             "hutchinson": hutchinson,
-            "matvecs": np.array(self.sizes["matvecs"]),
+            "matvecs": self.asked.matvecs,
             "xtrace": xtrace,
-            "meta": np.array(json.dumps(meta, sort_keys=True)),
+            "top": top,
+            **self.costs(),
         }
 
     def direction(self) -> Tensor:
@@ -262,7 +268,7 @@ class _Bench:
     def one_step(self, sigma_eps: float) -> np.ndarray:
         """Return the estimates from one step, and from its mirror image, (draws, 2)."""
         rows = []
-        for _ in range(self.sizes["draws"]):
+        for _ in range(self.asked.draws):
             local, w, eps = self.local[self.batch()], self.direction(), self.noise(sigma_eps)
             scale = sigma_eps**2 * float(w @ w)
             rows.append([float(w @ niw_gradient(local, w, s * eps)) / scale for s in (1, -1)])
@@ -271,12 +277,12 @@ class _Bench:
     def decay(self, sigma_eps: float) -> tuple[np.ndarray, np.ndarray]:
         """Let noise weights decay; return the estimates, (directions, steps), and w^T<H>w/|w|^2."""
         rows, own = [], []
-        for _ in range(self.sizes["directions"]):
+        for _ in range(self.asked.directions):
             w = self.direction()
             start, seen = float(w.norm()), []
             curved = torch.stack([local.mean_product(w) for local in self.local]).mean(0)
             own.append(float(w @ curved) / start**2)
-            for t in range(1, self.sizes["steps"] + 1):
+            for t in range(1, self.asked.steps + 1):
                 local = self.local[self.batch()]
                 w = w - self.e.eta * niw_gradient(local, w, self.noise(sigma_eps))
                 seen.append(np.log(start / float(w.norm())) / (self.e.eta * sigma_eps**2 * t))
@@ -293,11 +299,11 @@ class _Bench:
             single = [hessian_operator(self.model, self.e.layer, [b]) for b in self.batches]
             hutchinson = [
                 float(curvlinops.hutchinson_trace(single[self.batch()], 1))
-                for _ in range(self.sizes["draws"])
+                for _ in range(self.asked.draws)
             ]
             xtrace = [
-                [float(curvlinops.xtrace(whole, m)) for _ in range(self.sizes["repeats"])]
-                for m in self.sizes["matvecs"]
+                [float(curvlinops.xtrace(whole, m)) for _ in range(self.asked.repeats)]
+                for m in self.asked.matvecs
             ]
         start = torch.randn(self.features, generator=self.g).numpy()
         (top,) = eigsh(whole.to_scipy(), 1, which="LA", v0=start, tol=0.01, ncv=10)[0]
@@ -321,10 +327,3 @@ def _seconds(call: Callable[[], object], times: int = 20) -> float:
         call()
         found.append(time.process_time() - begun)
     return float(np.median(found))
-
-
-def _estimates(arrays: dict[str, np.ndarray]) -> Estimates:
-    meta = json.loads(str(arrays.pop("meta")))
-    names = ("epochs", "batches", "decay_reach", "top", "gradient_s", "product_s", "made")
-    values: dict[str, Any] = {name: meta[name] for name in names} | arrays
-    return Estimates(Experiment(**meta["experiment"]), **values)

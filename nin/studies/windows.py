@@ -8,41 +8,28 @@ averages over the noise, by quadrature. All rates are per step.
 from __future__ import annotations
 
 import dataclasses
-import json
-import multiprocessing
-import time
 from collections.abc import Sequence
-from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
 from functools import partial
-from pathlib import Path
 from typing import Any
 
 import numpy as np
+from numpy.typing import ArrayLike
 from torch import Tensor, nn
-from tqdm.auto import tqdm
 
 from nin.curvature.eq2 import step_rates
 from nin.curvature.local import local_loss
 from nin.curvature.pull import NODES, noise_averages
 from nin.curvature.slope import Slope, ratio
-from nin.networks.data import N_TRAIN
 from nin.networks.losses import Loss
-from nin.networks.nodes import find_node
-from nin.networks.training import hide_bar, train
+from nin.networks.nodes import one_node
 from nin.runs.phases import Phase, classify_phase
 from nin.studies.experiment import FIG1, Experiment
-from nin.studies.records import (
-    RESULTS,
-    RecordError,
-    provenance,
-    read_arrays,
-    record_key,
-    write_arrays,
-)
-from nin.studies.study import one_thread, training_data
+from nin.studies.records import RESULTS, Made
+from nin.studies.study import Shelf, bare, kept, train_runs
+from nin.studies.sweep import kept_all
 
-COURSES = RESULTS / "curvature"
+WINDOWS = Shelf(RESULTS / "curvature", "curvature", may_make=False)
 K_VALUES = (1e-4, 0.01, 0.1, 0.5, 1.0, 1.2)
 """From the decoupled phase to the catapult, in the unit of Table 1."""
 LAYERS = ("layers.0", "layers.1", "layers.2")
@@ -55,7 +42,7 @@ DEEPER_K = (0.01, 0.1, 1.0)
 """At the layers behind the first, and for the smooth network."""
 LATE_K, LATE_STARTS = (0.1, 0.35, 0.9), (640, 960)
 """Where |w_ni| has come down to its floor: in the second and third epoch."""
-PROBES = 8
+DIRECTIONS = 8
 """Random directions of the trace."""
 _STEP = ("pull", "fall", "kick", "curvature", "kinks", "bend")
 _POINT = ("exact", "averaged", "trace", "size", "reach", "loss")
@@ -93,22 +80,26 @@ class Watch:
             name: np.full((len(starts), length), np.nan) for name in _STEP
         }
         self.arrays |= {name: np.full(len(starts), np.nan) for name in _POINT}
-        self._last: dict[int, Tensor] = {}
+        self._last = Tensor()
 
     def see(self, run: int, step: int, model: nn.Module, x: Tensor, y: Tensor, eps: Tensor) -> None:
-        """Look at the network before a step; see `nin.networks.training.Observer`."""
-        found = find_node(model)
-        assert found is not None  # a run without noise has no NIW to watch
-        w, sigma_eps = found[1].w_ni.detach(), found[1].sigma_eps
+        """Look at the network before a step; see `nin.Observer`.
+
+        Raises:
+            ValueError: If it is not the only run, or has no node.
+        """
+        layer, node = one_node(model)
+        w, sigma_eps = node.w_ni.detach(), node.sigma_eps
+        if run:
+            raise ValueError("a watch keeps one run: give each run a watch of its own")
         (window, i), size = self.steps[step], float(w.double().norm())
         if i:
-            before = self._last[run]
+            before = self._last
             self.arrays["fall"][window, i - 1] = float((before.norm() / size).log())
             self.arrays["pull"][window, i - 1] = 1 - float(before @ w.double() / before.dot(before))
-        self._last[run] = w.double().clone()
+        self._last = w.double().clone()
         if i == self.arrays["fall"].shape[1]:
             return
-        layer = found[0].rpartition(".")[0]
         local = local_loss(model, layer, x, y, self.loss)
         for name, value in step_rates(local, w, eps, sigma_eps, self.eta).items():
             self.arrays[name][window, i] = value
@@ -118,7 +109,7 @@ class Watch:
             point = {
                 "exact": self.eta * mean.pull / size**2,
                 "averaged": self.eta * mean.curvature / size**2,
-                "trace": self.eta * sigma_eps**2 * local.trace(PROBES)[0] / len(w),
+                "trace": self.eta * sigma_eps**2 * local.trace(DIRECTIONS)[0] / len(w),
                 "size": size,
                 "reach": spread / float(local.pre_activations().square().mean().sqrt()),
                 "loss": float(local.values().mean()),
@@ -171,101 +162,77 @@ class Course:
     step: np.ndarray
     w_ni: np.ndarray
     phase: Phase
-    made: dict[str, str | int | float]
+    made: Made
 
 
-def course_path(e: Experiment, starts: Sequence[int], length: int, folder: Path) -> Path:
-    """Return where the record of a run's windows lies, or shall lie."""
-    key = record_key(dataclasses.asdict(_bare(e)), list(starts), length, NODES, PROBES)
-    return folder / f"{e.activation}-{e.layer}-K{e.K:.4g}-seed{e.seed}-{key}.npz"
+@dataclass(frozen=True)
+class Windows:
+    """What a record of windows is of.
 
-
-def measure(e: Experiment, starts: Sequence[int], length: int, folder: Path) -> None:
-    """Train an experiment as far as its last window, watch it, and write the record.
-
-    Args:
-        e: The experiment, with sigma_eps > 0.
+    Attributes:
+        experiment: The run; its epochs and evaluations are of no account.
         starts: First step of each window.
         length: Steps of a window.
-        folder: Where the record goes.
-
-    Raises:
-        ValueError: If windows overlap, or there is no noise.
-        RecordError: If the record cannot be written.
+        nodes: Noise values of the quadrature.
+        directions: Random directions of the trace.
     """
-    watch, made = Watch(e.eta, e.criterion(), starts, length), provenance("cpu")
-    begun = time.perf_counter()
-    with one_thread():
-        (history,) = train(
-            [e.network()],
-            training_data(e.scaling, e.split_seed),
-            loss=e.criterion(),
-            eta=e.eta,
-            batch_size=e.batch_size,
-            epochs=max(watch.steps) // -(-N_TRAIN // e.batch_size) + 1,
-            seeds=[e.seed],
-            evaluations=0,
-            progress=False,
-            observer=watch,
-        )
-    made |= {"threads": 1, "seconds": round(time.perf_counter() - begun, 1)}
-    about = "windows of one run: see nin.studies.windows.Course"
-    phase = classify_phase(history).phase
-    meta = {"experiment": dataclasses.asdict(_bare(e)), "phase": phase, "made": made}
-    meta["about"] = about
-    arrays = {name: values.astype(np.float32) for name, values in watch.arrays.items()}
-    arrays |= {"step": history.step, "w_ni": history.w_ni, "starts": np.array(starts)}
-    arrays |= {"meta": np.array(json.dumps(meta, sort_keys=True))}
-    write_arrays(course_path(e, starts, length, folder), arrays)
+
+    experiment: Experiment
+    starts: tuple[int, ...]
+    length: int
+    nodes: int
+    directions: int
 
 
-def courses(
+def window_courses(
     experiments: Sequence[Experiment],
+    shelf: Shelf,
     starts: Sequence[int] = STARTS,
     length: int = LENGTH,
-    folder: Path = COURSES,
-    *,
-    workers: int = 1,
-    may_train: bool = True,
-    recompute: bool = False,
-    progress: bool | None = None,
 ) -> list[Course]:
     """Return what was seen of each run, training what is not on record.
 
     Args:
         experiments: The runs, each with sigma_eps > 0.
+        shelf: Where the records lie, and whether they may be made.
         starts: First step of each window.
         length: Steps of a window.
-        folder: Where the records lie.
-        workers: Processes that train at once, one run each.
-        may_train: Whether to train what is not on record; else that is an error.
-        recompute: Whether to train even what is on record.
-        progress: Whether to show a bar; default: on a terminal or in a notebook, not in CI.
 
     Raises:
         ValueError: If windows overlap, or a run has no noise.
         RecordError: If a record is damaged, cannot be written, or is missing and may not be made.
     """
     Watch(1.0, Loss(), starts, length)  # refuses bad windows before anything trains
-    paths = {e: course_path(e, starts, length, folder) for e in experiments}
-    todo = [e for e, path in paths.items() if recompute or not path.exists()]
     if any(e.sigma_eps == 0 for e in experiments):
         raise ValueError("a run without noise has no rate of decay: give sigma_eps > 0")
-    if todo and not may_train:
-        missing = paths[todo[0]]
-        raise RecordError(f"{missing} is missing; `python -m nin figures curvature` makes it")
-    one = partial(measure, starts=tuple(starts), length=length, folder=folder)
-    bar = {"total": len(todo), "unit": "run", "disable": hide_bar(progress), "leave": False}
-    if workers > 1 and len(todo) > 1:
-        context = multiprocessing.get_context("spawn")
-        with ProcessPoolExecutor(workers, mp_context=context) as pool:
-            list(tqdm(pool.map(one, todo), **bar))
-    else:
-        list(tqdm(map(one, todo), **bar))
-    return [read_arrays(path, _course) for path in paths.values()]
+    asked = [Windows(bare(e), tuple(starts), length, NODES, DIRECTIONS) for e in experiments]
+    return kept_all(_course, asked, shelf)
 
 
-def slope(found: Sequence[Course], window: int, with_kinks: bool = False) -> Slope:
+def _course(asked: Windows, shelf: Shelf) -> Course:
+    e = asked.experiment
+    stem = f"{e.activation}-{e.layer}-K{e.K:.4g}-seed{e.seed}"
+    return kept(stem, asked, partial(_train, asked), partial(_parse, asked), shelf)
+
+
+def _train(asked: Windows) -> dict[str, ArrayLike]:
+    """Train as far as the last window, and watch."""
+    e = asked.experiment
+    watch = Watch(e.eta, e.criterion(), asked.starts, asked.length)
+    epochs = max(watch.steps) // e.steps_per_epoch + 1
+    _, [history] = train_runs([e], epochs=epochs, evaluations=0, observer=watch, progress=False)
+    arrays: dict[str, ArrayLike] = {n: a.astype(np.float32) for n, a in watch.arrays.items()}
+    phase = classify_phase(history).phase
+    return arrays | {"step": history.step, "w_ni": history.w_ni, "phase": str(phase)}
+
+
+def _parse(asked: Windows, arrays: dict[str, Any]) -> Course:
+    made, phase = arrays.pop("made"), Phase(str(arrays.pop("phase")))
+    values = {name: a.astype(float) for name, a in arrays.items()}
+    return Course(asked.experiment, asked.starts, **values, phase=phase, made=made)
+
+
+def window_slope(found: Sequence[Course], window: int, with_kinks: bool = False) -> Slope:
     """Return the measured over the predicted pull on w_ni in a window of real steps.
 
     What is measured is the pull of all steps and runs less that of the kick, which is known
@@ -324,16 +291,3 @@ def smooth_runs() -> list[Experiment]:
 def late_runs() -> list[Experiment]:
     """Return the runs of Fig. 1's network that are watched where |w_ni| rests on its floor."""
     return [FIG1.at(K, seed=seed) for K in LATE_K for seed in SEEDS]
-
-
-def _bare(e: Experiment) -> Experiment:
-    """Return the experiment without what its record does not depend on."""
-    return dataclasses.replace(e, epochs=1, evaluations=1)
-
-
-def _course(arrays: dict[str, np.ndarray]) -> Course:
-    meta = json.loads(str(arrays.pop("meta")))
-    starts = tuple(arrays.pop("starts").tolist())
-    values = {name: a.astype(float) for name, a in arrays.items()}
-    kept: dict[str, Any] = {"phase": Phase(meta["phase"]), "made": meta["made"]} | values
-    return Course(Experiment(**meta["experiment"]), starts, **kept)

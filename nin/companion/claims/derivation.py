@@ -11,10 +11,10 @@ from nin import curvature
 from nin.companion.claims.ledger import Finding, Verdict, claim
 from nin.curvature.local import LocalLoss
 from nin.linear import batch_means as mc
-from nin.networks.data import load
 from nin.networks.losses import Loss
 from nin.networks.models import MLP
 from nin.networks.seeds import generator
+from nin.studies.study import images
 from nin.theory import brackets as averages
 from nin.theory import rates, theorem
 from nin.theory import symbols as s
@@ -29,7 +29,7 @@ def _probe(
     activation: str, width: int, loss: str, seed: int, samples: int
 ) -> tuple[LocalLoss, torch.Tensor]:
     """Return the local loss of a network on Fashion-MNIST and its noise weights."""
-    data = load()
+    data = images()
     model = MLP(width=width, activation=activation, seed=seed)
     x, y = data.train_x[:samples], data.train_y[:samples]
     w = torch.randn(width, generator=generator(seed, "w_ni")) / data.train_x.shape[1] ** 0.5

@@ -15,8 +15,8 @@ from nin.runs.phases import Phase, most_common_phase
 from nin.runs.times import decay_times, plateau_end, power, time_to
 from nin.studies.experiment import FIG1_CENTER, FIG1_RIGHT, FIG1_RIGHT_K, FIG1_STRONGER, Experiment
 from nin.studies.memorisation import BASE, MEMORISATION, Memory, memory
-from nin.studies.records import recorded
-from nin.studies.walks import FIG1_WEAK, distances, increments
+from nin.studies.run import recorded
+from nin.studies.walks import FIG1_WEAK, WALKS, distances, increments
 
 SEEDS = (0, 1, 2)
 LABEL_NOISE = (0.0, 0.2, 0.5)
@@ -54,7 +54,7 @@ def remembered(label_noise: float, fixed: bool) -> Memory:
         RecordError: If it is not on record.
     """
     base = replace(BASE, fixed=fixed).at(FIG1_CENTER.K)
-    return memory(base, SEEDS, label_noise, folder=MEMORISATION, may_train=False)
+    return memory(base, SEEDS, label_noise, shelf=MEMORISATION)
 
 
 @claim(
@@ -135,7 +135,7 @@ def fixed_and_redrawn() -> Finding:
         abs(v - 1) > max(ALIKE, SIGMAS * e) for v, e in ((value, err), (strong, strong_err))
     )
     far = [
-        distances(increments(replace(FIG1_WEAK, fixed=kind), SEEDS, may_train=False))[:, -1]
+        distances(increments(replace(FIG1_WEAK, fixed=kind), SEEDS, WALKS))[:, -1]
         for kind in (False, True)
     ]
     walked = mean(far[1] / far[0])[0]

@@ -16,13 +16,14 @@ from nin.studies.windows import (
     LATE_STARTS,
     LAYERS,
     STARTS,
+    WINDOWS,
     Course,
-    courses,
     late_runs,
     paper_runs,
     predicted_floor,
-    slope,
     smooth_runs,
+    window_courses,
+    window_slope,
 )
 
 PAGE = "figures/curvature"
@@ -43,7 +44,7 @@ FOLLOWS = 0.7
 def paper_courses() -> dict[tuple[str, float], list[Course]]:
     """Return the runs of Fig. 1's network by layer and K, one course per seed."""
     groups: dict[tuple[str, float], list[Course]] = {}
-    for c in courses(paper_runs(), may_train=False, progress=False):
+    for c in window_courses(paper_runs(), WINDOWS):
         groups.setdefault((c.experiment.layer, float(f"{c.experiment.K:.6g}")), []).append(c)
     return groups
 
@@ -56,7 +57,7 @@ def window_slopes(phase: Phase, with_kinks: bool = False) -> np.ndarray:
         with_kinks: Whether the prediction counts kinks.
     """
     there = [f for f in paper_courses().values() if all(c.phase == phase for c in f)]
-    found = [slope(f, w, with_kinks) for f in there for w in range(len(STARTS))]
+    found = [window_slope(f, w, with_kinks) for f in there for w in range(len(STARTS))]
     return np.array([s.value for s in found if is_resolved(s)])
 
 
@@ -70,7 +71,7 @@ def curvature_dictates() -> Finding:
     """Compare the pull of real steps with the Hessian's, and with that averaged over the noise."""
     decay, catapult = (window_slopes(phase) for phase in ACTING)
     (value, err), (later, later_err) = mean(decay), mean(catapult)
-    smooth = courses(smooth_runs(), may_train=False, progress=False)
+    smooth = window_courses(smooth_runs(), WINDOWS)
     averaged = np.concatenate([c.exact / c.averaged for c in smooth])
     exact = bool(np.abs(averaged - 1).max() < EXACT)
     if abs(value - 0.5) < SIGMAS * err and abs(value - 1) > SIGMAS * err:
@@ -135,7 +136,7 @@ def layers_differ() -> Finding:
 )
 def network_floor() -> Finding:
     """Compare |w_ni| late in training with the length at which kicks and pull balance."""
-    found = courses(late_runs(), LATE_STARTS, may_train=False, progress=False)
+    found = window_courses(late_runs(), WINDOWS, LATE_STARTS)
     rows = [[c.size[w] / predicted_floor(c, w) for w in range(len(LATE_STARTS))] for c in found]
     each = np.mean(rows, 1).reshape(len(LATE_K), -1).mean(1)
     value, err = mean(each)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-from typing import Any
 
 import numpy as np
 import torch
@@ -13,7 +12,7 @@ from nin.companion.claims.phase_borders import factorial_borders, factors_off
 from nin.companion.claims.table1 import PAGES, SEEDS, table1_histories
 from nin.linear import plane
 from nin.linear.model import simulate
-from nin.networks.nodes import find_node
+from nin.networks.nodes import one_node
 from nin.runs.averages import mean, middle
 from nin.runs.bisection import find_border
 from nin.runs.phases import Phase, classify_phase
@@ -28,10 +27,10 @@ from nin.studies.borders.grid import (
     FACTORIAL_STEPS,
 )
 from nin.studies.borders.prediction import second_order_curvature
-from nin.studies.borders.search import Probes
+from nin.studies.borders.search import BORDERS_SHELF, find_borders
 from nin.studies.experiment import FIG3, TABLE1, experiment
-from nin.studies.records import recorded
-from nin.studies.study import training_data
+from nin.studies.run import recorded
+from nin.studies.study import images
 from nin.theory import noise_map
 
 PAGE = "figures/network_borders"
@@ -141,7 +140,7 @@ def second_order() -> Finding:
         for seed, sigma_eps in zip(FACTORIAL_SEEDS[:1], borders["divergent"], strict=False):
             if np.isfinite(sigma_eps):
                 start = dataclasses.replace(e, seed=seed)
-                data = training_data(e.scaling, e.split_seed)
+                data = images(e.scaling, e.split_seed)
                 lam = second_order_curvature(start, sigma_eps, data, n=200)
                 ratios.setdefault(e.loss, []).append(lam / LAMBDA_DIV)
     every = [r for rs in ratios.values() for r in rs]
@@ -175,12 +174,12 @@ def scaled_borders() -> Finding:
     lower = []
     for loss in FACTORIAL_LEVELS["loss"]:
         e = dataclasses.replace(FACTORIAL_BASE, loss=loss)
-        said = forecast(e, FACTORIAL_SEEDS, FACTORIAL_STEPS, may_compute=False)
-        options: dict[str, Any] = {"K": DECAY_K, "tolerance": COARSE, "progress": False}
+        said = forecast(e, FACTORIAL_SEEDS, FACTORIAL_STEPS, BORDERS_SHELF)
         for steps in DECAY_STEPS:
-            probes = Probes(e, steps, may_train=False)
-            there = middle(probes.by_seed("decay", FACTORIAL_SEEDS, **options))[0]
-            lower.append(there / middle(said.decay(steps))[0])
+            found = find_borders(
+                [e], ["decay"], FACTORIAL_SEEDS, steps, BORDERS_SHELF, K=DECAY_K, tolerance=COARSE
+            )
+            lower.append(middle(found[e]["decay"])[0] / middle(said.decay(steps))[0])
     linear = [linear_decay_border(steps) for steps in DECAY_STEPS]
     value, err = mean(lower)
     upper = {x: float(np.median(factors_off("curvature", "divergent", x))) for x in ("mse", "ce")}
@@ -238,11 +237,9 @@ def noise_off() -> Finding:
     lost: list[float] = []
     histories = table1_histories("fig3", "catapult")
     e = FIG3.at(TABLE1["fig3"]["catapult"], seed=SEEDS["fig3"][0])
-    model, data = e.network(), training_data(e.scaling, e.split_seed)
-    found = find_node(model)
-    assert found is not None  # an experiment's network has one
+    model, data = e.network(), images(e.scaling, e.split_seed)
     with torch.no_grad():
-        found[1].w_ni.zero_()
+        one_node(model)[1].w_ni.zero_()
         total = e.criterion().values(model(data.train_x), data.train_y).mean()
     blind = abs(float(total) / histories[0].train_loss[0] - 1) < 1e-5  # float32 sums
     for h in histories:

@@ -27,7 +27,7 @@ from nin.studies.borders.grid import (
     table1_range,
 )
 from nin.studies.borders.saturation import BOUNDED, Outcomes, outcomes
-from nin.studies.borders.search import Probes
+from nin.studies.borders.search import BORDERS_SHELF, find_borders
 from nin.studies.experiment import FIG2, TABLE1, Experiment
 
 PAGE = "figures/network_borders"
@@ -39,27 +39,25 @@ NEAR = 1.2
 @lru_cache
 def fig2_borders() -> dict[str, np.ndarray]:
     """Return the upper borders of Fig. 2's experiment in sigma_eps, (seeds,) each."""
-    probes = Probes(FIG2, TABLE1_STEPS["fig2"], may_train=False)
-    options = {"K": table1_range(FIG2), "tolerance": FINE, "progress": False}
-    return {b: probes.by_seed(b, TABLE1_SEEDS, **options) for b in UPPER}
+    steps, where = TABLE1_STEPS["fig2"], table1_range(FIG2)
+    found = find_borders([FIG2], UPPER, TABLE1_SEEDS, steps, BORDERS_SHELF, K=where, tolerance=FINE)
+    return found[FIG2]
 
 
 @lru_cache
 def factorial_borders() -> dict[Experiment, dict[str, np.ndarray]]:
     """Return the upper borders of each configuration of the factorial, (seeds,) each."""
-    found = {}
-    for e in factorial(FACTORIAL_BASE, FACTORIAL_LEVELS):
-        probes = Probes(e, FACTORIAL_STEPS, may_train=False)
-        options = {"tolerance": COARSE, "progress": False}
-        found[e] = {b: probes.by_seed(b, FACTORIAL_SEEDS, **options) for b in UPPER}
-    return found
+    grid = factorial(FACTORIAL_BASE, FACTORIAL_LEVELS)
+    return find_borders(
+        grid, UPPER, FACTORIAL_SEEDS, FACTORIAL_STEPS, BORDERS_SHELF, tolerance=COARSE
+    )
 
 
 @lru_cache
 def factorial_forecasts() -> dict[Experiment, Forecast]:
     """Return the predictions for each configuration of the factorial."""
     grid = factorial(FACTORIAL_BASE, FACTORIAL_LEVELS)
-    return {e: forecast(e, FACTORIAL_SEEDS, FACTORIAL_STEPS, may_compute=False) for e in grid}
+    return {e: forecast(e, FACTORIAL_SEEDS, FACTORIAL_STEPS, BORDERS_SHELF) for e in grid}
 
 
 def factors_off(method: str, border: str, loss: str) -> np.ndarray:
@@ -224,7 +222,7 @@ def bounded_outcomes(loss: str, activation: str) -> tuple[Outcomes, Outcomes]:
     e = dataclasses.replace(FACTORIAL_BASE, loss=loss, activation=activation)
     strengths = BOUNDED_SIGMA_EPS, BOUNDED_SIGMA_EPS[-BOUNDED_LONG:]
     short, long = (
-        outcomes(e, sigma_eps, FACTORIAL_SEEDS, epochs, may_train=False)
+        outcomes(e, sigma_eps, FACTORIAL_SEEDS, epochs, BORDERS_SHELF)
         for sigma_eps, epochs in zip(strengths, BOUNDED_EPOCHS, strict=True)
     )
     return short, long

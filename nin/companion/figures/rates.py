@@ -14,7 +14,7 @@ from nin.companion.figures.style import NEXT, NIW, PHASE_COLORS
 from nin.curvature.slope import is_resolved, over
 from nin.runs.phases import Phase
 from nin.studies.traces import Estimates
-from nin.studies.windows import Course, slope
+from nin.studies.windows import Course, window_slope
 
 LAYER_MARKERS = {"layers.0": "o", "layers.1": "s", "layers.2": "^"}
 PREDICTIONS: dict[str, Callable[[Course], np.ndarray]] = {
@@ -74,10 +74,10 @@ def draw_slopes(ax: Axes, groups: dict[str, list[Course]]) -> None:
         windows = len(found[0].starts)
         for w in range(windows):
             x = place + 0.7 * ((w + 0.5) / windows - 0.5)
-            if not is_resolved(slope(found, w)):  # next to no curvature left
+            if not is_resolved(window_slope(found, w)):  # next to no curvature left
                 continue
             for shift, kinked in ((-0.04, False), (0.04, True)):
-                s = slope(found, w, kinked)
+                s = window_slope(found, w, kinked)
                 color, fill = (KINKED, "white") if kinked else (ALONE, ALONE)
                 ax.errorbar(x + shift, s.value, s.err, fmt="o", ms=4, color=color, mfc=fill)
     ax.axhline(1, color="black", lw=1, zorder=0)

@@ -3,23 +3,22 @@
 from __future__ import annotations
 
 import dataclasses
-import json
-import time
 from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
+from functools import partial
+from typing import Any
 
 import numpy as np
-from tqdm.auto import tqdm
+from numpy.typing import ArrayLike
 
 from nin.curvature.gauss_newton import SAMPLES
-from nin.networks.training import hide_bar
 from nin.studies.borders.noise_only import noise_only_borders
 from nin.studies.borders.prediction import Curve, curve, decay_time, halves
-from nin.studies.borders.search import BORDERS_FOLDER, K_RANGE
+from nin.studies.borders.search import K_RANGE
 from nin.studies.experiment import Experiment
-from nin.studies.records import provenance, read_or_make, record_key
-from nin.studies.study import one_thread, training_data
+from nin.studies.records import Made
+from nin.studies.study import Shelf, bare, images, kept, together
+from nin.studies.sweep import kept_all
 
 METHODS = ("halves", "curvature", "noise only")
 """A formula, the curvature at the initial weights, and the dynamics without data."""
@@ -46,7 +45,7 @@ class Forecast:
     curves: list[Curve]
     theta: np.ndarray
     noise_only: dict[str, np.ndarray]
-    made: dict[str, str | int | float]
+    made: Made
 
     def borders(self, method: str) -> dict[str, np.ndarray]:
         """Return sigma_eps by border, (seeds,) each; infinite where nothing is predicted.
@@ -81,80 +80,69 @@ class Forecast:
         return np.sqrt(self.theta / (self.base.eta * steps))
 
 
-def forecast(
-    base: Experiment,
-    seeds: Sequence[int],
-    steps: int,
-    folder: Path = BORDERS_FOLDER,
-    *,
-    may_compute: bool = True,
-    recompute: bool = False,
-    progress: bool | None = None,
-) -> Forecast:
+@dataclass(frozen=True)
+class Forecasting:
+    """What a record is of: the forecast for one seed.
+
+    Attributes:
+        experiment: The network, with the seed.
+        steps: Length of the runs to predict.
+        samples: Images behind the curvature.
+        strengths: Of the noise, of a curve.
+    """
+
+    experiment: Experiment
+    steps: int
+    samples: int
+    strengths: int
+
+
+def forecast(base: Experiment, seeds: Sequence[int], steps: int, shelf: Shelf) -> Forecast:
     """Predict a configuration's borders, or read them from the record.
 
     Args:
         base: The experiment.
         seeds: Seeds of the initial weights.
         steps: Length of the runs to predict.
-        folder: Where the record lies.
-        may_compute: Whether to compute what is not on record; else that is an error.
-        recompute: Whether to compute even what is on record.
-        progress: Whether to show a bar; default: on a terminal or in a notebook, not in CI.
+        shelf: Where the records lie, and whether they may be made.
 
     Raises:
-        RecordError: If the record is damaged, cannot be written, or is not there and may not be
-            made.
+        RecordError: If a record is damaged, cannot be written, or is not there and may not be made.
     """
-    base = dataclasses.replace(base, sigma_eps=0.0, seed=0, epochs=1, evaluations=1)
-    key = record_key(dataclasses.asdict(base), list(seeds), steps, SAMPLES, _GRID)
-    path = folder / f"forecast-{base.loss}-{base.activation}-depth{base.depth}-{key}.npz"
-
-    def make() -> dict[str, np.ndarray]:
-        with one_thread():
-            return _compute(base, seeds, steps, progress)
-
-    options = {"may_make": may_compute, "recompute": recompute}
-    return read_or_make(path, make, _forecast, "network_borders", **options)
-
-
-def _compute(
-    base: Experiment, seeds: Sequence[int], steps: int, progress: bool | None
-) -> dict[str, np.ndarray]:
-    start, made = time.perf_counter(), provenance("cpu")
-    data, K = training_data(base.scaling, base.split_seed), K_RANGE[base.loss]
-    low, high = (base.at(k).sigma_eps for k in K)
-    sigma_eps = np.geomspace(low, high, _GRID)
-    rows: dict[str, list[object]] = {}
-    for seed in tqdm(seeds, unit="seed", disable=hide_bar(progress), leave=False):
-        e = dataclasses.replace(base, seed=seed)
-        found = curve(e, sigma_eps.tolist(), data)
-        row = {"lam": found.lam, "lam_w_ni": found.lam_w_ni, "theta": decay_time(e, data)}
-        alone = noise_only_borders(e, steps, K)
-        for name, value in (row | {f"noise_only/{b}": s for b, s in alone.items()}).items():
-            rows.setdefault(name, []).append(value)
-    made["seconds"] = round(time.perf_counter() - start, 1)
-    about = "one row per seed: see nin.studies.borders.forecasts.Forecast"
-    what = {"experiment": dataclasses.asdict(base), "steps": steps, "made": made, "about": about}
-    return {name: np.array(values) for name, values in rows.items()} | {
-        "seed": np.array(seeds, np.int64),
-        "sigma_eps": sigma_eps,
-        "meta": np.array(json.dumps(what, sort_keys=True)),
-    }
-
-
-def _forecast(arrays: dict[str, np.ndarray]) -> Forecast:
-    """Invert `_compute`."""
-    meta, sigma_eps = json.loads(str(arrays["meta"])), arrays["sigma_eps"]
-    curves = [
-        Curve(sigma_eps, *both) for both in zip(arrays["lam"], arrays["lam_w_ni"], strict=True)
+    base = bare(base, sigma_eps=0.0, seed=0)
+    asked = [
+        Forecasting(dataclasses.replace(base, seed=int(k)), steps, SAMPLES, _GRID) for k in seeds
     ]
+    found = kept_all(_forecast, asked, shelf)
+    alone = [name for name in found[0] if name.startswith("noise_only/")]
     return Forecast(
-        Experiment(**meta["experiment"]),
-        tuple(arrays["seed"].tolist()),
-        meta["steps"],
-        curves,
-        arrays["theta"],
-        {k.split("/")[1]: v for k, v in arrays.items() if k.startswith("noise_only/")},
-        meta["made"],
+        base,
+        tuple(int(k) for k in seeds),
+        steps,
+        [Curve(one["sigma_eps"], one["lam"], one["lam_w_ni"]) for one in found],
+        np.array([one["theta"] for one in found]),
+        {name.split("/")[1]: np.array([one[name] for one in found]) for name in alone},
+        together([one["made"] for one in found]),
     )
+
+
+def _forecast(asked: Forecasting, shelf: Shelf) -> dict[str, Any]:
+    e = asked.experiment
+    stem = f"forecast-{e.loss}-{e.activation}-depth{e.depth}-seed{e.seed}"
+    return kept(stem, asked, partial(_compute, asked), dict, shelf)
+
+
+def _compute(asked: Forecasting) -> dict[str, ArrayLike]:
+    e, K = asked.experiment, K_RANGE[asked.experiment.loss]
+    data = images(e.scaling, e.split_seed)
+    low, high = (e.at(k).sigma_eps for k in K)
+    sigma_eps = np.geomspace(low, high, asked.strengths)
+    found = curve(e, sigma_eps.tolist(), data, asked.samples)
+    alone = noise_only_borders(e, asked.steps, K)
+    return {
+        "sigma_eps": sigma_eps,
+        "lam": found.lam,
+        "lam_w_ni": found.lam_w_ni,
+        "theta": decay_time(e, data, asked.samples),
+        **{f"noise_only/{name}": sigma for name, sigma in alone.items()},
+    }

@@ -3,25 +3,24 @@
 from __future__ import annotations
 
 import dataclasses
-import json
-import time
 from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
+from functools import partial
+from typing import Any
 
 import numpy as np
 import torch
+from numpy.typing import ArrayLike
 from torch import Tensor
 
 from nin.networks.losses import accuracy
 from nin.networks.models import ACTIVATIONS, MLP
 from nin.networks.nodes import NOISE_LAWS, find_node
 from nin.networks.seeds import generator
-from nin.networks.training import train
-from nin.studies.borders.search import BORDERS_FOLDER
 from nin.studies.experiment import Experiment
-from nin.studies.records import provenance, read_or_make, record_key
-from nin.studies.study import one_thread, training_data
+from nin.studies.records import Made
+from nin.studies.study import Shelf, images, kept, together, train_runs
+from nin.studies.sweep import kept_all
 
 BOUNDED = ("tanh", "sigmoid")
 FLAT = 0.02
@@ -49,7 +48,22 @@ class Outcomes:
     growth: np.ndarray
     saturated: np.ndarray
     diverged: np.ndarray
-    made: dict[str, str | int | float]
+    made: Made
+
+
+@dataclass(frozen=True)
+class Saturating:
+    """What a record is of: the runs of one seed.
+
+    Attributes:
+        experiment: The network, with the seed; its noise strength is of no account.
+        sigma_eps: Noise strengths.
+        images: Training images behind shares and accuracies.
+    """
+
+    experiment: Experiment
+    sigma_eps: tuple[float, ...]
+    images: int
 
 
 def saturated_share(model: MLP, x: Tensor, eps: Tensor) -> float:
@@ -76,14 +90,7 @@ def saturated_share(model: MLP, x: Tensor, eps: Tensor) -> float:
 
 
 def outcomes(
-    base: Experiment,
-    sigma_eps: Sequence[float],
-    seeds: Sequence[int],
-    epochs: int,
-    folder: Path = BORDERS_FOLDER,
-    *,
-    may_train: bool = True,
-    recompute: bool = False,
+    base: Experiment, sigma_eps: Sequence[float], seeds: Sequence[int], epochs: int, shelf: Shelf
 ) -> Outcomes:
     """Train an experiment at several noise strengths and see how it ends, or read it on record.
 
@@ -93,78 +100,48 @@ def outcomes(
         sigma_eps: Noise strengths.
         seeds: Seeds of the runs.
         epochs: Length of the runs.
-        folder: Where the record lies.
-        may_train: Whether to train what is not on record; else that is an error.
-        recompute: Whether to train even what is on record.
+        shelf: Where the records lie, and whether they may be made.
 
     Raises:
         ValueError: If the node is at another layer.
-        RecordError: If the record is damaged, cannot be written, or is not there and may not be
-            made.
+        RecordError: If a record is damaged, cannot be written, or is not there and may not be made.
     """
     if base.layer != "layers.0":
         raise ValueError(f"the node must be at layers.0, whose neurons it drives, not {base.layer}")
-    base = dataclasses.replace(base, sigma_eps=0.0, seed=0, epochs=epochs, evaluations=1)
-    what = [dataclasses.asdict(base), [float(s) for s in sigma_eps], list(seeds), IMAGES]
-    key = record_key(*what)
-    path = folder / f"outcomes-{base.loss}-{base.activation}-epochs{epochs}-{key}.npz"
-
-    def make() -> dict[str, np.ndarray]:
-        with one_thread():
-            return _train(base, sigma_eps, seeds)
-
-    options = {"may_make": may_train, "recompute": recompute}
-    return read_or_make(path, make, _outcomes, "network_borders", **options)
+    e = dataclasses.replace(base, sigma_eps=0.0, epochs=epochs, evaluations=1)
+    strengths = tuple(float(s) for s in sigma_eps)
+    asked = [Saturating(dataclasses.replace(e, seed=int(k)), strengths, IMAGES) for k in seeds]
+    found = kept_all(_outcomes, asked, shelf)
+    names = ("accuracy", "growth", "saturated", "diverged")
+    columns = {name: np.stack([one[name] for one in found], 1) for name in names}
+    return Outcomes(np.array(strengths), **columns, made=together([one["made"] for one in found]))
 
 
-def _train(
-    base: Experiment, sigma_eps: Sequence[float], seeds: Sequence[int]
-) -> dict[str, np.ndarray]:
-    start, made = time.perf_counter(), provenance("cpu")
-    data = training_data(base.scaling, base.split_seed)
-    columns = []
-    for seed in seeds:
-        models = [dataclasses.replace(base, seed=seed, sigma_eps=s).network() for s in sigma_eps]
-        histories = train(
-            models,
-            data,
-            loss=base.criterion(),
-            eta=base.eta,
-            batch_size=base.batch_size,
-            epochs=base.epochs,
-            seeds=[seed] * len(models),
-            precision=base.precision,
-            evaluations=0,
-            progress=False,
-        )
-        x, y = data.train_x[:IMAGES], data.train_y[:IMAGES]
-        xi = NOISE_LAWS[base.noise](len(x), generator(seed, "saturation"))
-        column = []
-        for model, h, sigma in zip(models, histories, sigma_eps, strict=True):
-            bounded = model.activation in BOUNDED
-            share = saturated_share(model, x, xi * sigma) if bounded else float("nan")
-            with torch.no_grad():
-                hits = float(accuracy(model.eval()(x), y))
-            growth = h.w_ni[-1] / h.w_ni[0]
-            column.append([hits, growth, share, h.diverged_step is not None])
-        columns.append(column)
-    made["seconds"] = round(time.perf_counter() - start, 1)
-    hits, growth, share, diverged = np.array(columns, float).transpose(2, 1, 0)
-    about = "by noise strength and seed: see nin.studies.borders.saturation.Outcomes"
-    meta = {"experiment": dataclasses.asdict(base), "made": made, "about": about}
+def _outcomes(asked: Saturating, shelf: Shelf) -> dict[str, Any]:
+    e = asked.experiment
+    stem = f"outcomes-{e.loss}-{e.activation}-epochs{e.epochs}-seed{e.seed}"
+    return kept(stem, asked, partial(_train, asked), dict, shelf)
+
+
+def _train(asked: Saturating) -> dict[str, ArrayLike]:
+    e = asked.experiment
+    runs = [dataclasses.replace(e, sigma_eps=s) for s in asked.sigma_eps]
+    models, histories = train_runs(runs, evaluations=0, progress=False)
+    data = images(e.scaling, e.split_seed)
+    x, y = data.train_x[: asked.images], data.train_y[: asked.images]
+    xi = NOISE_LAWS[e.noise](len(x), generator(e.seed, "saturation"))
+    rows = []
+    for model, h, run in zip(models, histories, runs, strict=True):
+        assert isinstance(model, MLP)  # an experiment has no others
+        bounded = model.activation in BOUNDED
+        share = saturated_share(model, x, xi * run.sigma_eps) if bounded else float("nan")
+        with torch.no_grad():
+            hits = float(accuracy(model.eval()(x), y))
+        rows.append([hits, h.w_ni[-1] / h.w_ni[0], share, h.diverged_step is not None])
+    hits, growth, share, diverged = np.array(rows, float).T
     return {
-        "sigma_eps": np.array(sigma_eps, float),
-        "seed": np.array(seeds, np.int64),
         "accuracy": hits,
         "growth": growth,
         "saturated": share,
         "diverged": diverged.astype(bool),
-        "meta": np.array(json.dumps(meta, sort_keys=True)),
     }
-
-
-def _outcomes(arrays: dict[str, np.ndarray]) -> Outcomes:
-    """Invert `_train`."""
-    made = json.loads(str(arrays.pop("meta")))["made"]
-    del arrays["seed"]
-    return Outcomes(**arrays, made=made)
