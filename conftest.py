@@ -20,3 +20,9 @@ def pytest_collectstart(collector: pytest.Collector) -> None:
     """Compare a chapter's results, not its progress bars (they go to stderr)."""
     if collector.path.suffix == ".ipynb" and hasattr(collector, "skip_compare"):
         collector.skip_compare += ("stderr",)
+
+
+def pytest_itemcollected(item: pytest.Item) -> None:
+    """Let a chapter's kernel be late with its outputs: on a busy machine nbval's 5 s are short."""
+    if hasattr(item, "output_timeout"):
+        item.output_timeout = 600

@@ -3,18 +3,23 @@
 from __future__ import annotations
 
 import dataclasses
+import json
+from itertools import product
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
+from scipy import stats
 from test_claims_boundaries import page_defaults
 
 from nin.companion.claims import local_curvature as claims
-from nin.companion.claims.ledger import ledger
 from nin.studies import traces
 from nin.studies import windows as runs
 from nin.studies.experiment import FIG1
 from nin.studies.windows import Course
+
+ROOT = Path(__file__).resolve().parents[1]
 
 
 def test_the_page_shows_by_default_what_the_claims_read() -> None:
@@ -48,7 +53,45 @@ def test_the_verdict_follows_the_slope(factor: float, monkeypatch: pytest.Monkey
     assert finding.verdict == ("reproduced" if factor == 0.5 else "reproduced with a correction")
 
 
-def test_both_claims_stand_on_committed_records(tmp_path: Path) -> None:
-    found = {c.id: c.finding for c in ledger() if c.page == claims.PAGE}
-    assert set(found) == {"C3", "C33"}
-    assert min(f.n for f in found.values()) >= 3 * len(runs.STARTS)
+@pytest.fixture(scope="module")
+def records() -> dict[tuple[str, str, str], dict[str, Any]]:
+    """The page's records by layer, K and seed, read as the NumPy files they are."""
+    found = {}
+    for path in (ROOT / "results" / "curvature").glob("relu-*.npz"):
+        with np.load(path) as file:
+            if file["starts"].tolist() == [0, 40, 300]:
+                layer, K, seed = path.stem.split("-")[1:4]
+                names = ("pull", "kick", "curvature", "exact")
+                numbers = {name: file[name].astype(float) for name in names}
+                known = np.isfinite(file["kinks"])  # a step without that number counts for nothing
+                about = {"phase": json.loads(str(file["meta"]))["phase"], "known": known}
+                found[layer, K, seed] = numbers | about
+    return found
+
+
+def test_the_slope_is_that_of_all_windows_whose_seeds_decay(records: dict[Any, Any]) -> None:
+    slopes: list[float] = []
+    for layer, K in {key[:2] for key in records}:
+        seeds = [records[layer, K, seed] for seed in ("seed0", "seed1", "seed2")]
+        if all(r["phase"] == "decay" for r in seeds):
+            measured = sum((r["pull"] - r["kick"]).sum(1, where=r["known"]) for r in seeds)
+            slopes += list(measured / sum(r["curvature"].sum(1, where=r["known"]) for r in seeds))
+    finding = claims.curvature_dictates.finding
+    # The same sums in double precision, in another order.
+    assert finding.value == pytest.approx(np.mean(slopes), rel=1e-9)
+    assert finding.err == pytest.approx(stats.sem(slopes), rel=1e-9)
+    assert finding.n == len(slopes)
+
+
+def test_layers_are_compared_seed_by_seed_outside_catapults(records: dict[Any, Any]) -> None:
+    logarithms: list[float] = []
+    for K, seed in product(("K0.01", "K0.1", "K1"), ("seed0", "seed1", "seed2")):
+        first, last = (records[layer, K, seed] for layer in ("layers.0", "layers.2"))
+        if "catapult" not in (first["phase"], last["phase"]):
+            said = last["curvature"][:, 0] / first["curvature"][:, 0]
+            logarithms += list(np.log(last["exact"] / first["exact"] / said))
+    finding = claims.layers_differ.finding
+    # The same numbers in double precision, in another order.
+    assert finding.value == pytest.approx(np.exp(np.mean(logarithms)), rel=1e-9)
+    assert finding.err == pytest.approx(finding.value * stats.sem(logarithms), rel=1e-9)
+    assert finding.n == len(logarithms)

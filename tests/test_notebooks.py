@@ -187,7 +187,8 @@ def test_bad_parameters_are_refused_before_a_kernel_starts(page: Path) -> None:
 
 
 def papermill_command(page: Path, output: Path, *options: str) -> subprocess.CompletedProcess[str]:
-    command = [sys.executable, "-m", "papermill", str(page), str(output), *options]
+    patient = ["--start-timeout", "600"]  # seconds: a kernel takes one, and a busy machine many
+    command = [sys.executable, "-m", "papermill", str(page), str(output), *patient, *options]
     return subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
 
 

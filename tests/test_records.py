@@ -227,14 +227,18 @@ def test_a_record_that_cannot_be_read_is_not_called_damaged(tmp_path: Path) -> N
 KILLED_WRITER = """
 import os, pathlib, random, signal, sys, time
 from nin.studies.records import _write
-path = pathlib.Path(sys.argv[1])
+path, parent = pathlib.Path(sys.argv[1]), os.getpid()
 content = path.read_bytes()
 for round in range(12):
+    before = path.stat().st_mtime_ns
     writer = os.fork()
     if writer == 0:
-        while True:
+        while os.getppid() == parent:
             _write(path, content)
-    time.sleep(random.Random(round).uniform(0.02, 0.06))
+        os._exit(0)
+    while path.stat().st_mtime_ns == before:  # until it has written once, and writes again
+        time.sleep(0.001)
+    time.sleep(random.Random(round).uniform(0, 0.04))
     os.kill(writer, signal.SIGKILL)
     os.waitpid(writer, 0)
 """
@@ -242,10 +246,9 @@ for round in range(12):
 
 def test_killing_the_writer_at_any_moment_leaves_no_damaged_record(tmp_path: Path) -> None:
     path = save(a_record(steps=50_000), tmp_path)  # a megabyte: a write in place would show
-    content, file = path.read_bytes(), path.stat().st_ino
+    content = path.read_bytes()
     command = [sys.executable, "-c", KILLED_WRITER, str(path)]
-    subprocess.run(command, cwd=ROOT, check=True, timeout=300)
-    assert path.stat().st_ino != file, "the writer never came to write"
+    subprocess.run(command, cwd=ROOT, check=True, timeout=600)  # seconds, for a hang: it takes ten
     assert path.read_bytes() == content
     assert [p.name for p in tmp_path.glob("*.npz")] == [path.name]
 

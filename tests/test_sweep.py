@@ -24,6 +24,7 @@ from nin.studies.study import Shelf, train_runs
 ROOT = Path(__file__).resolve().parents[1]
 TINY = dataclasses.replace(FIG3, width=8, epochs=1, evaluations=1)
 RUNS = [dataclasses.replace(TINY, sigma_eps=s) for s in (1.0, 2.0, 3.0)]
+HANG = 1200  # seconds; imports alone take several, and minutes on a busy machine
 
 
 def times(folder: Path) -> dict[str, int]:
@@ -159,10 +160,10 @@ def sweeping(folder: Path) -> Iterator[subprocess.Popen[str]]:
             process.kill()
 
 
-def wait_until(what: Callable[[], bool], process: subprocess.Popen[str] | None = None) -> None:
-    end = time.monotonic() + 240  # imports alone take seconds, many on a busy machine
+def wait_until(what: Callable[[], object], process: subprocess.Popen[str] | None = None) -> None:
+    end = time.monotonic() + HANG
     while not what():
-        assert time.monotonic() < end, "nothing happened for minutes"
+        assert time.monotonic() < end, "nothing happened for many minutes"
         assert process is None or process.poll() is None, process.communicate()
         time.sleep(0.05)
 
@@ -196,13 +197,13 @@ def is_running(pid: int) -> bool:
 @needs_proc
 def test_killing_a_sweep_ends_its_workers_and_the_same_call_finishes_it(tmp_path: Path) -> None:
     with sweeping(tmp_path) as process:
-        wait_until(lambda: len(times(tmp_path)) >= 2, process)
+        wait_until(lambda: times(tmp_path), process)
         started = list(children(process.pid))
         assert len(workers(process.pid)) == 2
         process.kill()
         wait_until(lambda: not any(is_running(pid) for pid in started))
     finished = times(tmp_path)
-    assert 2 <= len(finished) < 6
+    assert 1 <= len(finished) < 6
     asked = [dataclasses.replace(TINY, sigma_eps=s, epochs=5) for s in range(1, 7)]
     records = run_or_load(asked, folder=tmp_path, workers=1)
     assert [r.experiment.sigma_eps for r in records] == [1, 2, 3, 4, 5, 6]
@@ -222,7 +223,7 @@ def test_ctrl_c_ends_a_sweep_with_one_message_and_keeps_the_records(
         )
         started = list(children(process.pid))
         os.killpg(process.pid, signal.SIGINT)  # as a terminal does: parent and workers alike
-        out, err = process.communicate(timeout=240)
+        out, err = process.communicate(timeout=HANG)
     assert process.returncode == 130
     assert err == "\ninterrupted: finished runs are on record; say the same to go on\n"
     assert out == ""
@@ -235,7 +236,7 @@ def test_a_killed_worker_ends_the_sweep_with_one_message(tmp_path: Path) -> None
     with sweeping(tmp_path) as process:
         wait_until(lambda: len(workers(process.pid)) == 2, process)
         os.kill(workers(process.pid)[0], signal.SIGKILL)
-        out, err = process.communicate(timeout=240)
+        out, err = process.communicate(timeout=HANG)
     assert (process.returncode, out) == (2, "")
     assert err.startswith("error: a worker was killed") and err.count("\n") == 1
     assert not any(p.name.startswith(".partial") for p in tmp_path.iterdir())
