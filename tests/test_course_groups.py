@@ -8,11 +8,11 @@ from collections.abc import Sequence
 import numpy as np
 import pytest
 
-from nin.companion.window_slopes import (
+from nin.companion.course_groups import (
     by_layer_and_strength,
     common_phase,
+    phase_slopes,
     runs_at_layers,
-    window_slopes,
 )
 from nin.runs.phases import Phase
 from nin.studies.experiment import FIG1, Experiment
@@ -62,7 +62,7 @@ def test_seeds_in_different_phases_have_none_in_common() -> None:
 def test_a_slope_is_the_ratio_of_sums_over_the_steps_of_all_seeds(with_kinks: bool) -> None:
     seeds = [watched(dataclasses.replace(FIG1, seed=k), resolved=(True, False)) for k in SEEDS]
     mixed = [seeds[0], dataclasses.replace(seeds[1], phase=Phase.CATAPULT)]
-    [found] = window_slopes([seeds, mixed], Phase.DECAY, with_kinks)  # one window is resolved
+    [found] = phase_slopes([seeds, mixed], Phase.DECAY, with_kinks)  # one window is resolved
     said = sum(c.curvature[0].sum() + with_kinks * c.kinks[0].sum() for c in seeds)
     assert found == pytest.approx(sum(c.pull[0].sum() for c in seeds) / said, rel=1e-12)  # rounding
-    assert len(window_slopes([seeds, mixed], Phase.CATAPULT)) == 0
+    assert len(phase_slopes([seeds, mixed], Phase.CATAPULT)) == 0

@@ -52,7 +52,7 @@ def common_phase(found: Sequence[Course]) -> Phase | None:
     return phases.pop() if len(phases) == 1 else None
 
 
-def window_slopes(
+def phase_slopes(
     groups: Iterable[Sequence[Course]], phase: Phase, with_kinks: bool = False
 ) -> np.ndarray:
     """Return the slope of each window of the runs in a phase, (windows,).
