@@ -2,11 +2,13 @@
 
 from nin.linear.derived_borders import LinearBorders, linear_borders
 from nin.linear.epochs import simulate_epochs
+from nin.linear.fixed_noise import NoiseFit, fit_fixed_noise
 from nin.linear.flow import closed_form, integrate, langevin, late_rate
 from nin.linear.model import LinearRuns, simulate
 from nin.linear.plane import PlaneRuns, draw_start, run_plane
 
 __all__ = [
-    "LinearBorders", "LinearRuns", "PlaneRuns", "closed_form", "draw_start", "integrate",
-    "langevin", "late_rate", "linear_borders", "run_plane", "simulate", "simulate_epochs",
+    "LinearBorders", "LinearRuns", "NoiseFit", "PlaneRuns", "closed_form", "draw_start",
+    "fit_fixed_noise", "integrate", "langevin", "late_rate", "linear_borders", "run_plane",
+    "simulate", "simulate_epochs",
 ]  # fmt: skip

@@ -2,12 +2,12 @@
 
 from nin.companion.figures.border_bars import (
     ACTIVATION_COLORS,
-    Comparison,
     add_legend,
     draw_borders,
     draw_comparison,
     draw_outcomes,
 )  # fmt: skip
+from nin.companion.figures.decays import draw_decays, draw_memories, draw_times
 from nin.companion.figures.panels import draw_first_steps, draw_phase_bar, draw_phases
 from nin.companion.figures.rates import (
     PREDICTIONS,
@@ -23,7 +23,8 @@ from nin.companion.figures.style import NEXT, NIW, PHASE_COLORS, SIGMA_EPS, TEST
 
 __all__ = [
     "ACTIVATION_COLORS", "NEXT", "NIW", "PHASE_COLORS", "PREDICTIONS", "SIGMA_EPS", "TEST",
-    "TRAIN", "Comparison", "add_legend", "add_ratio_legend", "add_slope_legend", "draw_bias",
-    "draw_borders", "draw_comparison", "draw_costs", "draw_first_steps", "draw_outcomes",
-    "draw_phase_bar", "draw_phases", "draw_ratios", "draw_slopes", "draw_window", "use_style",
+    "TRAIN", "add_legend", "add_ratio_legend", "add_slope_legend", "draw_bias", "draw_borders",
+    "draw_comparison", "draw_costs", "draw_decays", "draw_first_steps", "draw_memories",
+    "draw_outcomes", "draw_phase_bar", "draw_phases", "draw_ratios", "draw_slopes",
+    "draw_times", "draw_window", "use_style",
 ]  # fmt: skip

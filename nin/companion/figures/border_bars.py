@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 
 import numpy as np
 from matplotlib.axes import Axes
@@ -12,6 +11,7 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
 
+from nin.companion.comparisons import Comparison
 from nin.companion.figures.style import PHASE_COLORS
 from nin.runs.phases import Phase
 from nin.studies.borders.saturation import Outcomes
@@ -64,30 +64,6 @@ def draw_borders(
     ax.set(xscale="log", xlim=(left, right), ylim=(-0.6, n + 0.8), xlabel=label, ylabel="seed")
     _plain_ticks(ax.xaxis)
     ax.grid(False)
-
-
-@dataclass(frozen=True)
-class Comparison:
-    """A predicted and a measured border of one configuration, in the same unit.
-
-    Attributes:
-        activation: Of the network.
-        loss: Of the network.
-        predicted: Geometric mean over seeds.
-        measured: Geometric mean over seeds.
-        err: Standard error of `measured`.
-    """
-
-    activation: str
-    loss: str
-    predicted: float
-    measured: float
-    err: float
-
-    @property
-    def ratio(self) -> float:
-        """Measured over predicted."""
-        return self.measured / self.predicted
 
 
 def draw_comparison(ax: Axes, points: Sequence[Comparison]) -> None:

@@ -20,6 +20,8 @@ SIGMA_EPS = r"$\sigma_\epsilon$"
 """Label of an axis of noise strengths."""
 TRAIN, TEST, NIW, NEXT = "#7B3294", "#009E73", "#0072B2", "#D55E00"
 """Training, validation, w_ni and the next layer's weights: the paper's purple, green, blue, red."""
+NIW_FIXED = "#56B4E9"
+"""w_ni of a fixed NIN beside a re-randomised one: the paper's light blue."""
 
 
 def use_style() -> None:

@@ -1,0 +1,80 @@
+"""Borders predicted from the initial weights beside measured ones, one configuration each."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from nin.runs.averages import middle
+from nin.studies.borders.forecasts import Forecast
+from nin.studies.experiment import Experiment
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """A predicted and a measured border of one configuration, in the same unit.
+
+    Attributes:
+        activation: Of the network.
+        loss: Of the network.
+        predicted: Geometric mean over seeds.
+        measured: Geometric mean over seeds.
+        err: Standard error of `measured`.
+    """
+
+    activation: str
+    loss: str
+    predicted: float
+    measured: float
+    err: float
+
+    @property
+    def ratio(self) -> float:
+        """Measured over predicted."""
+        return self.measured / self.predicted
+
+
+def compare(
+    measured: Mapping[Experiment, Mapping[str, np.ndarray]],
+    predicted: Mapping[Experiment, Forecast],
+    method: str,
+    border: str,
+) -> tuple[list[Comparison], list[Experiment]]:
+    """Compare a border of several configurations with what one method says of it.
+
+    Args:
+        measured: sigma_eps by configuration and border, (seeds,) each; 0 or infinite where a seed
+            has no such border.
+        predicted: The predictions for each of these configurations.
+        method: One of `nin.studies.borders.forecasts.METHODS`.
+        border: ``"catapult"`` or ``"divergent"``.
+
+    Returns:
+        Those that have the border both ways, and the configurations with it on one side only. A
+        configuration for which the method says nothing is in neither.
+    """
+    points, lost = [], []
+    for e, borders in measured.items():
+        said = predicted[e].borders(method).get(border)
+        if said is None:
+            continue
+        (there, err), (here, _) = middle(borders[border]), middle(said)
+        if np.isfinite(there) and np.isfinite(here):
+            points.append(Comparison(e.activation, e.loss, here, there, there * err))
+        elif np.isfinite(there) != np.isfinite(here):
+            lost.append(e)
+    return points, lost
+
+
+def summary(points: Sequence[Comparison]) -> str:
+    """Write by which factors predictions are off.
+
+    >>> summary([Comparison("relu", "ce", *said, err=0.1) for said in ((10.0, 12.5), (3.0, 2.0))])
+    'median x1.38, worst x1.50 (n = 2)'
+    """
+    if not points:
+        return "nothing to compare"
+    off = np.exp(np.abs(np.log([p.ratio for p in points])))
+    return f"median x{np.median(off):.2f}, worst x{off.max():.2f} (n = {len(off)})"

@@ -1,0 +1,60 @@
+"""How the pages write a number with its error."""
+
+from __future__ import annotations
+
+from math import floor, log10
+
+import numpy as np
+import numpy.typing as npt
+
+from nin.runs.averages import mean
+
+
+def mean_text(
+    values: npt.ArrayLike, digits: str = ".4g", err_digits: str = ".2g", sign: str = " ± "
+) -> str:
+    """Write the mean of independent values with its standard error; one value is written alone.
+
+    Args:
+        values: The values, (n,); infinite or NaN where there is none.
+        digits: Format of the mean.
+        err_digits: Format of the error.
+        sign: What stands between the two.
+
+    Returns:
+        The text; ``"none"`` if a value is missing.
+
+    >>> mean_text([1.0, 2.0, 3.0]), mean_text([2.0]), mean_text([2.0, float("inf")])
+    ('2 ± 0.58', '2', 'none')
+    """
+    if not np.isfinite(values).all():
+        return "none"
+    value, err = mean(values)
+    return f"{value:{digits}}" + (f"{sign}{err:{err_digits}}" if np.size(values) > 1 else "")
+
+
+def two_digits(value: float, err: float, n: int) -> str:
+    """Write a value with its error, both to the error's second digit, and how many it is from.
+
+    Args:
+        value: The value.
+        err: Its standard error; 0 if there is none.
+        n: Number of independent runs or draws.
+
+    >>> two_digits(0.98765, 0.0123, 6), two_digits(0.5, 0, 1), two_digits(47, 0, 3)
+    ('0.988 ± 0.012, from 6', '0.5, exactly', '47, from 3')
+    """
+    if not err:
+        return f"{value:.4g}, " + (f"from {n}" if n > 1 else "exactly")
+    decimals = max(0, 1 - floor(log10(err)))
+    return f"{value:.{decimals}f} ± {err:.{decimals}f}, from {n}"
+
+
+def beside_one_and_half(value: float, err: float) -> str:
+    """Write a slope with its distance from the corrected factor, 1, and the printed one, 1/2.
+
+    >>> beside_one_and_half(0.9, 0.1)
+    ' 0.90 ± 0.10,  1.0 errors from 1 and  4.0 from 1/2'
+    """
+    from_one, from_half = (abs(value - factor) / err for factor in (1, 0.5))
+    return f"{value:5.2f} ± {err:.2f}, {from_one:4.1f} errors from 1 and {from_half:4.1f} from 1/2"

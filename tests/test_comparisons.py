@@ -1,0 +1,51 @@
+"""Predicted borders beside measured ones: what is compared, and what has no counterpart."""
+
+from __future__ import annotations
+
+import dataclasses
+
+import numpy as np
+import pytest
+
+from nin.companion.comparisons import Comparison, compare, summary
+from nin.studies.borders.forecasts import Forecast
+from nin.studies.experiment import FIG2, FIG3, Experiment
+
+
+def forecast(e: Experiment, **borders: list[float]) -> Forecast:
+    said = {name: np.array(values) for name, values in borders.items()}
+    return Forecast(e, (0, 1, 2), 42, [], np.ones(3), said, {})
+
+
+def test_geometric_means_over_seeds_are_compared() -> None:
+    measured = {FIG2: {"divergent": np.array([2.0, 4.0, 8.0])}}
+    predicted = {FIG2: forecast(FIG2, divergent=[1.0, 3.0, 9.0])}
+    [point], lost = compare(measured, predicted, "noise only", "divergent")
+    assert (point.activation, point.loss, lost) == ("relu", "mse", [])
+    assert (point.measured, point.predicted) == pytest.approx((4, 3))
+    # log2 of 2, 4 and 8 deviate by 1: the error of their mean is 1 / sqrt(3), times log 2
+    assert point.err == pytest.approx(4 * np.log(2) / 3**0.5)
+    assert point.ratio == pytest.approx(4 / 3)
+
+
+def test_a_border_on_one_side_only_is_lost_and_one_on_neither_is_not() -> None:
+    none, some = [np.inf] * 3, [2.0] * 3
+    tanh, gelu = (dataclasses.replace(FIG3, activation=name) for name in ("tanh", "gelu"))
+    measured = {
+        e: {"divergent": np.array(v)} for e, v in ((FIG3, none), (tanh, some), (gelu, none))
+    }
+    said = {FIG3: some, tanh: none, gelu: none}
+    predicted = {e: forecast(e, divergent=values) for e, values in said.items()}
+    assert compare(measured, predicted, "noise only", "divergent") == ([], [FIG3, tanh])
+
+
+def test_where_a_method_says_nothing_nothing_is_compared() -> None:
+    deep = dataclasses.replace(FIG3, depth=2)
+    measured = {deep: {"divergent": np.full(3, 2.0)}}
+    assert compare(measured, {deep: forecast(deep)}, "halves", "divergent") == ([], [])
+
+
+def test_a_factor_off_counts_alike_to_either_side() -> None:
+    points = [Comparison("relu", "ce", 1.0, r, 0.1) for r in (0.5, 1.1, 1.2)]
+    assert summary(points) == "median x1.20, worst x2.00 (n = 3)"
+    assert summary([]) == "nothing to compare"
