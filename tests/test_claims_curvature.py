@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 import pytest
 from scipy import stats
-from test_claims_boundaries import page_defaults
+from test_claims_borders import page_defaults
 
 from nin.companion.claims import local_curvature as claims
 from nin.studies import traces

@@ -6,7 +6,7 @@ import dataclasses
 
 import numpy as np
 import pytest
-from test_claims_boundaries import page_defaults
+from test_claims_borders import page_defaults
 
 from nin.companion.claims import fig1
 from nin.companion.claims import local_curvature as curvature
@@ -62,8 +62,8 @@ def test_the_verdict_on_the_floor_follows_the_length(
             found.append(dataclasses.replace(c, bend=bend / factor**2))
         return found
 
-    all_courses = curvature.courses
-    monkeypatch.setattr(curvature, "courses", resting)
+    all_courses = curvature.window_courses
+    monkeypatch.setattr(curvature, "window_courses", resting)
     finding = curvature.network_floor.test()
     assert finding.value == pytest.approx(factor, rel=1e-3)
     assert finding.verdict == (Verdict.REPRODUCED if factor == 1 else Verdict.DIFFERS)

@@ -11,7 +11,7 @@ from nin.companion import readings
 from nin.runs.history import History
 from nin.runs.phases import Phase
 from nin.studies.experiment import FIG3, Experiment
-from nin.studies.records import RunRecord
+from nin.studies.run import RunRecord
 
 DECAY, CATAPULT, DIVERGENT = Phase.DECAY, Phase.CATAPULT, Phase.DIVERGENT
 COURSES = {  # of |w_ni| and of the noisy loss: by the words of Sec. 3

@@ -9,7 +9,7 @@ import numpy as np
 from nin.curvature.slope import is_resolved
 from nin.runs.phases import Phase
 from nin.studies.experiment import Experiment
-from nin.studies.windows import Course, slope
+from nin.studies.windows import Course, window_slope
 
 
 def runs_at_layers(
@@ -70,6 +70,5 @@ def phase_slopes(
         if common_phase(found) == phase
         for w in range(len(found[0].starts))
     ]
-    return np.array(
-        [slope(*at, with_kinks).value for at in windows if is_resolved(slope(*at))], float
-    )
+    resolved = [at for at in windows if is_resolved(window_slope(*at))]
+    return np.array([window_slope(*at, with_kinks).value for at in resolved], float)

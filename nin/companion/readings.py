@@ -10,7 +10,7 @@ from nin.runs.averages import course
 from nin.runs.history import History
 from nin.runs.phases import Phase, classify_phase, most_common_phase
 from nin.studies.experiment import TABLE1, Experiment
-from nin.studies.records import RunRecord
+from nin.studies.run import RunRecord
 
 Runs = Mapping[Experiment, Sequence[RunRecord]]
 """Records over seeds by experiment, from `nin.studies.sweep.run_seeds`."""

@@ -19,6 +19,7 @@ from nin.studies.records import RESULTS, Made, MissingRecordError, provenance, w
 from nin.studies.study import Shelf, alike, default_device, kept, train_runs
 from nin.studies.sweep import kept_all
 
+RUNS = Shelf(RESULTS, "", may_make=False)
 LOCKSTEP_RUNS = 16
 """Runs in lock-step on a GPU: more fill it no better, and a kill loses them all."""
 _NEVER = -1  # the step of a divergence that did not happen
@@ -114,6 +115,17 @@ def recorded(experiments: Sequence[Experiment], page: str) -> list[History]:
     """
     shelf = Shelf(RESULTS, page.rpartition("/")[2], may_make=False)
     return [record.history for record in kept_all(run_record, experiments, shelf)]
+
+
+def on_record(experiments: Sequence[Experiment], shelf: Shelf) -> list[History]:
+    """Return the runs that are on record, and train none.
+
+    Raises:
+        RecordError: If a record is damaged.
+    """
+    paths = [run_path(e, shelf.folder) for e in experiments]
+    there = [e for e, path in zip(experiments, paths, strict=True) if path.exists()]
+    return [record.history for record in kept_all(run_record, there, shelf)]
 
 
 def run_seeds(
