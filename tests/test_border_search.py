@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import dataclasses
-import multiprocessing
-import random
-import time
+import os
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -30,6 +30,7 @@ from nin.studies.borders.search import (
 from nin.studies.experiment import FIG2, FIG3, Experiment
 from nin.studies.study import Shelf, images, train_runs
 
+ROOT = Path(__file__).resolve().parents[1]
 TINY = dataclasses.replace(FIG2, width=64, batch_size=50)
 STEPS, SEEDS = 30, (0, 1, 2)
 
@@ -116,7 +117,7 @@ def test_borders_say_where_a_seed_has_none(tiny: Shelf) -> None:
 
 
 def test_several_configurations_and_borders_come_each_in_its_place(tmp_path: Path) -> None:
-    wide, shelf = dataclasses.replace(TINY, width=65), Shelf(tmp_path, "", workers=2)
+    wide, shelf = dataclasses.replace(TINY, width=65), Shelf(tmp_path, "", workers=1)
     where: dict[str, Any] = {"tolerance": 0.3}
     both = find_borders([TINY, wide], ["surge", "divergent"], [0, 1], STEPS, shelf, **where)
     for e in (TINY, wide):
@@ -173,31 +174,41 @@ def test_the_rule_is_the_book_s(tiny: Shelf) -> None:
 # ---- the record
 
 
-def test_a_search_that_was_killed_goes_on_and_trains_no_trial_twice(
-    tiny: Shelf, tmp_path: Path
+KILLED_SEARCHES = """
+import os, random, signal, sys, time
+from pathlib import Path
+import torch
+from test_border_search import STEPS, TINY, Shelf, Trials, asked, find_borders
+
+torch.set_num_threads(1)
+shelf, rng, seen = Shelf(Path(sys.argv[1]), ""), random.Random(0), {}
+while len(seen) < 8:
+    search = os.fork()
+    if search == 0:
+        find_borders([TINY], ["divergent"], [0], STEPS, shelf)
+        os._exit(0)
+    while len(Trials(asked(), shelf).found) == len(seen):  # until it has come to one more
+        time.sleep(0.01)
+    time.sleep(rng.uniform(0, 0.05))
+    os.kill(search, signal.SIGKILL)
+    os.waitpid(search, 0)
+    now = Trials(asked(), shelf).found
+    assert seen.items() <= now.items(), "a trial was lost"
+    seen = now
+"""
+
+
+def test_a_search_that_is_killed_again_and_again_loses_no_trial_and_goes_on(
+    tmp_path: Path,
 ) -> None:
-    """Killed a dozen times at random moments, in a process of its own."""
-    shelf, rng = Shelf(tmp_path, ""), random.Random(0)
-    spawn, seen = multiprocessing.get_context("spawn"), {}
-    for _ in range(12):
-        search = spawn.Process(target=_search, args=(tmp_path,))
-        search.start()
-        begun = time.monotonic()
-        while len(Trials(asked(), shelf).found) == len(seen) and search.is_alive():
-            assert time.monotonic() - begun < 240, "no trial for minutes"
-            time.sleep(0.01)
-        time.sleep(rng.uniform(0, 0.05))
-        search.kill()
-        search.join()
-        now = Trials(asked(), shelf).found
-        assert seen.items() <= now.items()
-        seen = now
-    _search(tmp_path)
-    assert Trials(asked(), shelf).found == Trials(asked(), tiny).found
-
-
-def _search(folder: Path) -> None:
-    find_borders([TINY], ["divergent"], [0], STEPS, Shelf(folder, "", workers=1))
+    command = [sys.executable, "-c", KILLED_SEARCHES, str(tmp_path)]
+    paths = os.pathsep.join([str(ROOT), str(ROOT / "tests")])
+    subprocess.run(command, cwd=ROOT, check=True, env=os.environ | {"PYTHONPATH": paths})
+    whole = tmp_path / "whole"
+    for folder in (tmp_path, whole):
+        find_borders([TINY], ["divergent"], [0], STEPS, Shelf(folder, "", workers=1))
+    one, two = (Trials(asked(), Shelf(folder, "")) for folder in (tmp_path, whole))
+    assert one.found == two.found
 
 
 def test_recompute_trains_again_and_keeps_what_was_not_asked_for(tmp_path: Path) -> None:

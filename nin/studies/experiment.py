@@ -7,6 +7,8 @@ import math
 from dataclasses import dataclass
 from typing import ClassVar
 
+import numpy as np
+
 from nin.networks.data import N_TRAIN, SCALINGS
 from nin.networks.losses import Loss
 from nin.networks.models import ACTIVATIONS, INITS, MLP
@@ -161,7 +163,7 @@ def strengths(base: Experiment, K: list[float], sigma_eps: list[float]) -> list[
 
 
 def check_type(name: str, value: object, annotation: str) -> object:
-    """Return a value if it is of the annotated type, an integer for a float made a float.
+    """Return a value if it is of the annotated type; NumPy's numbers are plain ones.
 
     Args:
         name: What to call it in the message.
@@ -177,6 +179,7 @@ def check_type(name: str, value: object, annotation: str) -> object:
     """
     if annotation.startswith("list[") and isinstance(value, list | tuple):
         return [check_type(f"each of {name}", v, annotation[5:-1]) for v in value]
+    value = value.item() if isinstance(value, np.generic) else value
     if annotation == "float" and type(value) is int:
         return float(value)
     if annotation != type(value).__name__:
