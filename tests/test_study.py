@@ -17,7 +17,7 @@ import pytest
 
 from nin.networks import data as data_module
 from nin.runs.history import History
-from nin.studies import memorisation, records, study, traces, walks, windows
+from nin.studies import memorisation, recomputation, records, study, traces, walks, windows
 from nin.studies.borders import forecasts, saturation
 from nin.studies.borders.forecasts import forecast
 from nin.studies.borders.saturation import outcomes
@@ -26,7 +26,7 @@ from nin.studies.experiment import FIG1, FIG2, FIG3, Experiment
 from nin.studies.memorisation import memory
 from nin.studies.records import RESULTS, MissingRecordError, RecordError, provenance, record_key
 from nin.studies.run import history_arrays, history_of, run_records
-from nin.studies.study import Shelf, kept, recomputation, train_runs
+from nin.studies.study import Shelf, kept, train_runs
 from nin.studies.sweep import kept_all
 from nin.studies.traces import estimates
 from nin.studies.walks import increments
@@ -313,7 +313,7 @@ def test_a_recomputation_that_was_stopped_goes_on_where_it_was(tmp_path: Path) -
     with pytest.raises(RuntimeError, match="stopped"):
         kept_all(toy, asked, again)
     half = stamps(tmp_path)
-    study._RECOMPUTED.clear()  # as if killed: another process begins
+    recomputation._DONE.clear()  # as if killed: another process begins
     kept_all(toy, [Toy(4)], again)
     with pytest.raises(RuntimeError, match="stopped"):
         kept_all(toy, asked, again)
@@ -327,7 +327,7 @@ def test_a_recomputation_that_ended_begins_anew(tmp_path: Path) -> None:
     for _ in range(3):
         kept_all(toy, [Toy(3), Toy(4)], shelf)
         seen.append(tuple(stamps(tmp_path).values()))
-    study._RECOMPUTED.clear()
+    recomputation._DONE.clear()
     kept_all(toy, [Toy(3), Toy(4)], shelf)
     seen.append(tuple(stamps(tmp_path).values()))
     assert len(set(seen)) == 4
@@ -335,7 +335,7 @@ def test_a_recomputation_that_ended_begins_anew(tmp_path: Path) -> None:
 
 
 def test_a_shelf_that_does_not_recompute_leaves_no_note(tmp_path: Path) -> None:
-    with recomputation(Shelf(tmp_path, "toys"), "x") as shelf:
+    with recomputation.recomputation(Shelf(tmp_path, "toys"), "x") as shelf:
         assert shelf.since is None
     assert not list(tmp_path.iterdir())
 

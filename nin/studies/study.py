@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -34,7 +33,6 @@ from nin.studies.records import (
 )
 
 T = TypeVar("T")
-_RECOMPUTED: dict[Path, tuple[float, set[str]]] = {}  # by folder: since when, and what is done
 
 
 @dataclass(frozen=True)
@@ -188,7 +186,7 @@ def add_rows(
         RecordError: As for `kept`.
     """
     path = shelf.folder / f"{stem}-{record_key(asked)}.npz"
-    with FileLock(shelf.folder / ".lock"):
+    with in_turn(shelf.folder):
         old = read_rows(stem, asked, shelf)
         columns = {name: np.atleast_1d(values) for name, values in rows.items()}
         if old:
@@ -198,36 +196,6 @@ def add_rows(
             columns = {n: np.concatenate([old[n][stays], new]) for n, new in columns.items()}
         write_record(path, asked, made, columns)
     return columns | {"made": made}
-
-
-@contextmanager
-def recomputation(shelf: Shelf, what: str) -> Iterator[Shelf]:
-    """Yield the shelf with the time at which its recomputation began: now, or before it was killed.
-
-    What is under way is noted in the folder, so that the same call after a kill goes on, and makes
-    nothing again that it had finished.
-
-    Args:
-        shelf: One that recomputes; any other is yielded as it is.
-        what: Names what is recomputed.
-    """
-    if not shelf.recompute:
-        yield shelf
-        return
-    check_writable(shelf.folder)
-    note, here = shelf.folder / ".recomputing", shelf.folder.resolve()
-    under_way = json.loads(note.read_text()) if note.exists() else None
-    begun, done = _RECOMPUTED.get(here, (0.0, set[str]()))
-    if under_way is not None and under_way["begun"] != begun:
-        begun, done = under_way["begun"], set()
-    elif under_way is None and (what in done or not begun):
-        begun, done = time.time(), set()
-    _RECOMPUTED[here] = begun, done
-    left = [other for other in under_way["open"] if other != what] if under_way else []
-    note.write_text(json.dumps({"begun": begun, "open": [*left, what]}))
-    yield replace(shelf, since=begun)
-    done.add(what)
-    note.write_text(json.dumps({"begun": begun, "open": left})) if left else note.unlink()
 
 
 def together(made: Sequence[Made]) -> Made:
@@ -265,6 +233,11 @@ def one_thread() -> Iterator[None]:
         yield
     finally:
         torch.set_num_threads(threads)
+
+
+def in_turn(folder: Path) -> FileLock:
+    """Return the lock under which processes change a folder in turn; a kill frees it."""
+    return FileLock(folder / ".lock")
 
 
 def check_writable(folder: Path) -> None:

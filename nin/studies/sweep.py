@@ -17,8 +17,9 @@ from typing import TypeVar
 from tqdm.auto import tqdm
 
 from nin.networks.training import hide_bar
+from nin.studies.recomputation import recomputation
 from nin.studies.records import MissingRecordError, record_key
-from nin.studies.study import Shelf, recomputation
+from nin.studies.study import Shelf
 
 Item = TypeVar("Item")
 T = TypeVar("T")
