@@ -188,6 +188,7 @@ while len(seen) < 8:
         find_borders([TINY], ["divergent"], [0], STEPS, shelf)
         os._exit(0)
     while len(Trials(asked(), shelf).found) == len(seen):  # until it has come to one more
+        assert os.waitpid(search, os.WNOHANG) == (0, 0), "the search ended by itself"
         time.sleep(0.01)
     time.sleep(rng.uniform(0, 0.05))
     os.kill(search, signal.SIGKILL)

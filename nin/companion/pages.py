@@ -129,8 +129,9 @@ def run_page(page: Path, parameters: Mapping[str, Any], output: Path, **options:
     source, partial = (output.with_suffix(f".{end}.ipynb") for end in ("source", "partial"))
     try:
         nbformat.write(notebook, source)
+        patient = {"start_timeout": 600, "iopub_timeout": 600}  # papermill's 60 and 4 s are short
         papermill.execute_notebook(
-            source, partial, given, cwd=str(page.parent), progress_bar=False, **options
+            source, partial, given, cwd=str(page.parent), progress_bar=False, **patient | options
         )
         executed = nbformat.read(partial, as_version=4)
         _tidy(executed, page, given)
