@@ -590,13 +590,6 @@ def test_networks_that_are_not_alike_are_refused() -> None:
         fit([mlp(), mlp(activation="tanh")])
 
 
-def test_two_nodes_in_a_network_are_refused() -> None:
-    model = mlp()
-    attach(model, "layers.1", 1.0)
-    with pytest.raises(ValueError, match="expected one node at most"):
-        fit([model])
-
-
 def test_bf16_is_refused_where_it_would_not_be_used() -> None:
     frozen = mlp()
     frozen.linear(0).weight.requires_grad_(False)

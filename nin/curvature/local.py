@@ -12,8 +12,11 @@ from scipy.sparse.linalg import LinearOperator, eigsh
 from torch import Tensor, nn
 from torch.func import grad, vjp, vmap
 
-from nin.networks.losses import Loss
+from nin.networks.axes import Axes
+from nin.networks.losses import Loss, check_losses
 from nin.networks.models import ACTIVATIONS, MLP
+from nin.networks.module_stack import plain_attention
+from nin.networks.nodes import node_of
 from nin.networks.seeds import generator
 
 DENSE = 64
@@ -27,20 +30,23 @@ class LocalLoss:
     """Each sample's loss as a function of a shift of one layer's pre-activations.
 
     The shift of sample i has one entry per feature, as w_ni has, and is added to the layer's
-    output: z_i + s_i, constant over positions for a convolution. Derivatives are by s at s = 0,
-    which is by z for a linear layer. The network is in ``eval()`` meanwhile, so that noise nodes
-    are silent and nothing that training keeps (running means, generators) moves.
+    output: z_i + s_i, constant over positions for a convolution, and at each call of the layer.
+    Derivatives are by s at s = 0, which is by z for a linear layer. The axes of samples and
+    features are those of the layer's node, or found as `attach` finds them. The network is in
+    ``eval()`` meanwhile, so that noise nodes are silent and nothing that training keeps (running
+    means, generators) moves.
 
     Samples must not see each other; a network that mixes a batch in ``eval()`` has no loss of one
     sample.
 
     Attributes:
-        model: Any network whose layer keeps the batch on axis 0.
+        model: Any network.
         layer: Name of the layer as in ``model.named_modules()``.
         x: Inputs, (batch, ...).
         y: Labels or targets, (batch, ...).
         loss: Loss of each sample, (batch,), from outputs and `y`; such as ``Loss("ce").values``.
-        feature_dim: Axis of the features in z; default 1 for convolutions, else -1.
+        feature_dim: Axis of the features in z; default as the layer's node or kind says.
+        batch_dim: Axis of the samples in z; default likewise, and the first elsewhere.
     """
 
     model: nn.Module
@@ -49,28 +55,31 @@ class LocalLoss:
     y: Tensor
     loss: Callable[[Tensor, Tensor], Tensor]
     feature_dim: int | None = None
+    batch_dim: int | None = None
 
     def __post_init__(self) -> None:
         """Check that the layer exists and that the loss is one per sample.
 
         Raises:
-            ValueError: If there is no such layer, or the loss is not of shape (batch,).
+            ValueError: If there is no such layer, it is never called, its output leaves open which
+                axis is which, or the loss is not one number for each sample.
         """
         modules = dict(self.model.named_modules())
         if not self.layer or self.layer not in modules:
             names = ", ".join(name for name in modules if name)
             raise ValueError(f"no layer {self.layer!r} in this network; it has: {names}")
-        shape = tuple(self.values().shape)
-        if shape != (len(self.x),):
-            raise ValueError(
-                f"the loss must be one number for each of the {len(self.x)} samples, not of shape "
-                f"{shape}: average nothing (reduction='none')"
-            )
+        self._places(self.pre_activations())
+        with torch.no_grad(), self._shifted(None):
+            check_losses(self.loss, self.model(self.x), self.y)
 
     def pre_activations(self) -> Tensor:
-        """Return what the layer puts out, (batch, ..., features)."""
+        """Return what the layer puts out, at its first call if there are several."""
         with torch.no_grad(), self._shifted(None) as seen:
             self.model(self.x)
+        if not seen:
+            raise ValueError(
+                f"layer {self.layer!r} is not called when the network is: name another layer"
+            )
         return seen[0]
 
     def values(self, shift: Tensor | None = None) -> Tensor:
@@ -153,27 +162,36 @@ class LocalLoss:
         return torch.cat([self._products(some).mean(1) for some in columns])
 
     def extreme_eigenvalues(self) -> tuple[float, float]:
-        """Return the smallest and the largest eigenvalue of <H>."""
+        """Return the smallest and the largest eigenvalue of <H>.
+
+        Raises:
+            ValueError: If <H> is not finite.
+        """
         size = self._origin().shape[1]
         if size <= DENSE:
-            spectrum = torch.linalg.eigvalsh(self.mean_hessian().double())
+            spectrum = torch.linalg.eigvalsh(_finite(self.mean_hessian().double()))
             return float(spectrum[0]), float(spectrum[-1])
 
-        def top(of: Callable[[Tensor], Tensor]) -> float:
-            start = torch.randn(size, generator=generator(0, "lanczos"), dtype=torch.float64)
+        start = torch.randn(size, generator=generator(0, "lanczos"), dtype=torch.float64)
+        start /= start.norm()
+
+        def top(of: Callable[[Tensor], Tensor], least: float) -> float:
+            if of(start).norm() <= least:  # a random direction sees any operator that is not 0
+                return 0.0
             operator = LinearOperator(
                 (size, size), lambda w: of(torch.from_numpy(w.ravel())).numpy(), dtype=np.float64
             )
             return float(eigsh(operator, 1, which="LM", v0=start.numpy(), tol=TOLERANCE)[0][0])
 
         def apply(w: Tensor) -> Tensor:
-            return self.mean_product(w).double().cpu()
+            return _finite(self.mean_product(w).double().cpu())
 
         # Many eigenvalues of <H> lie near 0 and an inner end never settles; shifted by the
         # spectral radius, either end is the largest in magnitude and settles in a few products.
-        radius = abs(top(apply))
-        low = radius - top(lambda w: radius * w - apply(w))
-        return low, top(lambda w: radius * w + apply(w)) - radius
+        radius = abs(top(apply, 0.0))
+        least = radius * 1e-6  # float32 rounding of a multiple of the identity
+        low = radius - top(lambda w: radius * w - apply(w), least)
+        return low, top(lambda w: radius * w + apply(w), least) - radius
 
     def trace(self, draws: int | None = None, seed: int = 0) -> tuple[float, float]:
         """Return the trace of <H> and its standard error.
@@ -209,13 +227,18 @@ class LocalLoss:
     def _origin(self) -> Tensor:
         """Return a zero shift, (batch, features)."""
         z = self.pre_activations()
-        return z.new_zeros(len(z), z.shape[self._axis()])
+        batch, feature = self._places(z)
+        return z.new_zeros(z.shape[batch], z.shape[feature])
 
-    def _axis(self) -> int:
+    def _places(self, z: Tensor) -> tuple[int, int]:
+        """Return the axes of samples and features in what the layer puts out."""
         target = self.model.get_submodule(self.layer)
-        if self.feature_dim is not None:
-            return self.feature_dim
-        return 1 if hasattr(target, "out_channels") or hasattr(target, "num_features") else -1
+        node = node_of(target)
+        if node is None or (self.batch_dim, self.feature_dim) != (None, None):
+            axes = Axes.of(self.model, target, self.batch_dim, self.feature_dim)
+        else:
+            axes = node.axes
+        return axes.find(z.shape, self.x, None if node is None else len(node.w_ni))
 
     @contextmanager
     def _shifted(self, shift: Tensor | None) -> Iterator[list[Tensor]]:
@@ -223,18 +246,20 @@ class LocalLoss:
         seen: list[Tensor] = []
 
         def add(_layer: nn.Module, _inputs: tuple[Tensor, ...], z: Tensor) -> Tensor:
-            seen.append(z)
             if shift is None:
+                seen.append(z.clone())  # an activation in place may follow
                 return z
-            shape = [len(z)] + [1] * (z.ndim - 1)
-            shape[self._axis()] = -1
-            return z + shift.view(shape)
+            shape = [1] * z.ndim
+            batch, feature = self._places(z)
+            shape[batch], shape[feature] = shift.shape
+            return z + (shift if batch < feature else shift.mT).reshape(shape)
 
         training = {m: m.training for m in self.model.modules()}
         hook = self.model.get_submodule(self.layer).register_forward_hook(add)
         try:
             self.model.eval()
-            yield seen
+            with plain_attention():
+                yield seen
         finally:
             hook.remove()
             for module, mode in training.items():
@@ -262,6 +287,12 @@ class Tail(nn.Module):
         for layer in self.layers:
             z = layer(ACTIVATIONS[self.activation](z))
         return z
+
+
+def _finite(h: Tensor) -> Tensor:
+    if not h.isfinite().all():
+        raise ValueError("the local Hessian is not finite: the loss overflows, or z does")
+    return h
 
 
 def local_loss(model: nn.Module, layer: str, x: Tensor, y: Tensor, loss: Loss) -> LocalLoss:

@@ -3,12 +3,12 @@
 from nin.networks.data import Dataset
 from nin.networks.losses import Loss
 from nin.networks.models import MLP
-from nin.networks.nodes import NoiseInjection, attach, find_node, one_node
+from nin.networks.nodes import NoiseInjection, attach, detach, find_node, nodes, one_node
 from nin.networks.seeds import generator
 from nin.networks.training import Observer, train
 
 __all__ = [
-    "MLP", "Dataset", "Loss", "NoiseInjection", "Observer", "attach", "find_node",
-    "generator", "one_node",
+    "MLP", "Dataset", "Loss", "NoiseInjection", "Observer", "attach", "detach", "find_node",
+    "generator", "nodes", "one_node",
     "train",
 ]  # fmt: skip

@@ -14,13 +14,13 @@ import socket
 import subprocess
 import tempfile
 import zlib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from http.client import HTTPException
 from pathlib import Path
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from torchvision.datasets import FashionMNIST
 
 SHA256 = {
@@ -37,6 +37,10 @@ N_TRAIN = 42_000
 _PATIENCE = 20.0  # seconds without a word from a server, before the next source is tried
 
 
+Inputs = Tensor | Mapping[str, Tensor]
+"""What a network reads: a tensor, or tensors by the names of its arguments; samples come first."""
+
+
 class DataError(RuntimeError):
     """Fashion-MNIST is missing or damaged; the message says what to do."""
 
@@ -46,20 +50,37 @@ class Dataset:
     """Training and validation samples as tensors; your own work as well as Fashion-MNIST.
 
     Attributes:
-        train_x: Training inputs, (n_train, ...) float32; Fashion-MNIST: (42000, 784).
-        train_y: Training labels, (n_train,) int64, or targets, (n_train, d_out) float32.
+        train_x: Training inputs, (n_train, ...); Fashion-MNIST: (42000, 784) float32. Integers
+            are tokens. A network of several arguments has a dictionary of tensors.
+        train_y: Training labels, (n_train, ...) int64, or targets, (n_train, ..., d_out) float32.
         val_x: Validation inputs, (n_val, ...).
         val_y: Validation labels or targets.
     """
 
-    train_x: Tensor
+    train_x: Inputs
     train_y: Tensor
-    val_x: Tensor
+    val_x: Inputs
     val_y: Tensor
 
     def to(self, device: torch.device | str) -> Dataset:
         """Return the same data on another device."""
-        return Dataset(*(t.to(device) for t in vars(self).values()))
+        x, val_x = (each(part, lambda v: v.to(device)) for part in (self.train_x, self.val_x))
+        return Dataset(x, self.train_y.to(device), val_x, self.val_y.to(device))
+
+
+def each(x: Inputs, call: Callable[[Tensor], Tensor]) -> Inputs:
+    """Return inputs with a function applied to their tensor, or to each of their tensors."""
+    return call(x) if isinstance(x, Tensor) else {name: call(v) for name, v in x.items()}
+
+
+def take(x: Inputs, index: Tensor | int | slice | tuple[int, slice]) -> Inputs:
+    """Return the inputs at places of their first axis."""
+    return each(x, lambda v: v[index])
+
+
+def outputs(model: nn.Module | Callable[..., Tensor], x: Inputs) -> Tensor:
+    """Return what a network makes of inputs."""
+    return model(x) if isinstance(x, Tensor) else model(**x)
 
 
 def load(scaling: str = "std", folder: str | Path | None = None, split_seed: int = 0) -> Dataset:

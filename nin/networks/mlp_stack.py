@@ -62,6 +62,7 @@ class MLPStack:
     Attributes:
         dtype: What the inputs must be: float32, or bfloat16 for ``precision="bf16"``, where the
             products run in bfloat16 and the weights are kept and updated in float32.
+        optimizer: What takes the steps, for the history.
     """
 
     def __init__(self, models: Sequence[MLP], loss: Loss, eta: float, precision: str) -> None:
@@ -73,7 +74,7 @@ class MLPStack:
             eta: Learning rate.
             precision: ``"float32"`` or ``"bf16"``.
         """
-        self.loss, self.eta = loss, eta
+        self.loss, self.eta, self.optimizer = loss, eta, f"SGD(lr={eta:g})"
         self.dtype = torch.bfloat16 if precision == "bf16" else torch.float32
         self.activation = _ACTIVATIONS[models[0].activation]
         self.weights: list[Tensor] = []  # per layer (R, d_out, d_in)

@@ -1,23 +1,27 @@
-"""The training loop: vanilla SGD of R networks in lock-step."""
+"""The training loop: R networks in lock-step, by vanilla SGD or another optimiser."""
 
 from __future__ import annotations
 
+import copy
 import os
+import warnings
 from collections.abc import Container, Sequence
 from dataclasses import dataclass, field
-from typing import Protocol
+from typing import Any, Protocol
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 from tqdm.auto import tqdm
 
-from nin.networks.data import Dataset
-from nin.networks.losses import Loss
+from nin.networks.alike import check_alike
+from nin.networks.data import Dataset, Inputs, each, outputs, take
+from nin.networks.loop_stack import LoopStack, MakeOptimizer
+from nin.networks.losses import Loss, check_losses
 from nin.networks.mlp_stack import MLPStack
 from nin.networks.models import MLP
-from nin.networks.module_stack import ModuleStack
-from nin.networks.nodes import NoiseInjection, find_node
+from nin.networks.module_stack import LossFunction, ModuleStack, dtype_of, trainable_copy
+from nin.networks.nodes import NoiseInjection, nodes
 from nin.networks.seeds import generator
 from nin.runs.history import CLEAN_QUANTITIES, History, log_spaced_steps
 
@@ -30,17 +34,19 @@ def train(
     models: Sequence[nn.Module],
     data: Dataset,
     *,
-    loss: Loss | str = "ce",
-    eta: float,
+    loss: Loss | LossFunction | str = "ce",
+    eta: float | None = None,
     batch_size: int,
     epochs: int,
+    first_epoch: int = 0,
     seeds: Sequence[int] | None = None,
+    optimizer: MakeOptimizer | None = None,
     precision: str = "float32",
     evaluations: int = 10,
     progress: bool | None = None,
     observer: Observer | None = None,
 ) -> list[History]:
-    """Train R networks of one architecture side by side by vanilla SGD, Eq. (7).
+    """Train R networks of one architecture side by side, by vanilla SGD, Eq. (7), if not told else.
 
     Run r draws its batches and its noise from ``seeds[r]`` alone, and its noise law, sigma_eps and
     kind from its own node, so runs of one seed see the same batches and the same noise up to the
@@ -50,16 +56,25 @@ def train(
     their trained weights; a frozen one with those of its last step, finite or not. Layers that draw
     random numbers themselves, such as dropout, take them from torch's global generator.
 
+    Networks that `torch.func` cannot batch (LSTMs, for one) and those with an `optimizer` train one
+    after another; a warning says so where it was not asked for.
+
     Args:
-        models: R networks alike in all but weights and noise, with a node each (`nin.attach`) or
-            none. All on one device, with the data. Parameters that need no gradient stay as they
-            are.
+        models: R networks alike in all but weights and noise, with nodes (`nin.attach`) at the same
+            layers or none. All on one device, with the data. Parameters that need no gradient stay
+            as they are.
         data: What to train on and to validate with.
-        loss: A `Loss`, or its name.
-        eta: Learning rate, > 0.
+        loss: A `Loss`, or its name, or a function that returns the loss of each sample, (batch,),
+            from outputs and targets.
+        eta: Learning rate of vanilla SGD, > 0; leave it out with an `optimizer`.
         batch_size: Samples per step, at most the training set.
         epochs: Passes over the training set, >= 1.
+        first_epoch: How many passes earlier calls made: batches and noise go on from there. (An
+            `optimizer` begins anew in each call.)
         seeds: Of batches and noise, one per network; default 0, 1, ...
+        optimizer: Makes each network's optimiser from its parameter groups, such as ``lambda p:
+            torch.optim.AdamW(p, lr=1e-3)``; may return it with a schedule, stepped at each batch.
+            The NIWs are the last group, with ``weight_decay=0``.
         precision: ``"float32"``, or ``"bf16"`` (MLPs only): products in bfloat16.
         evaluations: Clean evaluations per decade of steps. Each takes the whole data set, so ten
             of them cost a fifth of a run of 150 epochs, and most of a run of one; 0 for none.
@@ -71,19 +86,28 @@ def train(
         A history per network.
 
     Raises:
-        ValueError: If an argument is out of range, or the networks are not alike.
+        ValueError: If an argument is out of range, the networks are not alike, the loss is not one
+            number for each sample, or a batch of one reaches a batch norm.
     """
     loss = Loss(loss) if isinstance(loss, str) else loss
     seeds = list(range(len(models)) if seeds is None else seeds)
     _check(models, data, eta, batch_size, epochs, seeds, precision)
+    if (eta is None) == (optimizer is None):
+        raise ValueError("give eta, of vanilla SGD, or optimizer=, which has its own: one of them")
+    if first_epoch < 0:
+        raise ValueError(f"first_epoch must be >= 0, not {first_epoch}")
+    if not isinstance(loss, Loss):
+        _check_loss(models[0], loss, data, batch_size)
+    _check_last_batch(models[0], data, batch_size)
     seeds = [int(s) for s in seeds]  # a NumPy integer means the same stream
-    runs = _Lockstep(models, seeds, data, _stack(models, loss, eta, precision))
-    steps_per_epoch = -(-len(data.train_x) // batch_size)
-    total = epochs * steps_per_epoch
+    stack = _stack(models, loss, eta, precision, optimizer, data, batch_size)
+    runs = _Lockstep(models, seeds, data, stack)
+    steps_per_epoch = -(-len(data.train_y) // batch_size)
+    begin, total = first_epoch * steps_per_epoch, (first_epoch + epochs) * steps_per_epoch
     record_at = set(log_spaced_steps(total - 1, DENSE_STEPS, STEPS_PER_DECADE).tolist())
     evaluate_at = set(log_spaced_steps(total, 1, evaluations).tolist() if evaluations else [])
-    with tqdm(total=total, unit="step", disable=hide_bar(progress), leave=False) as bar:
-        for step in range(total):
+    with tqdm(total=total - begin, unit="step", disable=hide_bar(progress), leave=False) as bar:
+        for step in range(begin, total):
             epoch, k = divmod(step, steps_per_epoch)
             if k == 0:
                 runs.draw(epoch)
@@ -108,7 +132,7 @@ class Observer(Protocol):
     def steps(self) -> Container[int]:
         """The steps before which it looks."""
 
-    def see(self, run: int, step: int, model: nn.Module, x: Tensor, y: Tensor, eps: Tensor) -> None:
+    def see(self, run: int, step: int, model: nn.Module, x: Inputs, y: Tensor, eps: Tensor) -> None:
         """Look at a network as it is before a step; it must be left as it is.
 
         Args:
@@ -117,19 +141,20 @@ class Observer(Protocol):
             model: The network, with its weights of this moment.
             x: Inputs of the step's batch, (batch, ...).
             y: Labels, (batch, ...).
-            eps: Noise of each sample, (batch,).
+            eps: Noise of each sample, (batch,); (nodes, batch) where there are several.
         """
 
 
 class Stack(Protocol):
-    """R networks of one architecture: what the loop asks of `MLPStack` and `ModuleStack`."""
+    """R networks of one architecture: what the loop asks of its three stacks."""
 
     dtype: torch.dtype
+    optimizer: str
 
-    def step(self, x: Tensor, y: Tensor, eps: Tensor) -> tuple[Tensor, Tensor]:
+    def step(self, x: Any, y: Tensor, eps: Tensor) -> tuple[Tensor, Tensor]:
         """Take one SGD step in every run; return noisy loss and accuracy before it, (R,) each."""
 
-    def evaluate(self, x: Tensor, y: Tensor) -> tuple[Tensor, Tensor]:
+    def evaluate(self, x: Any, y: Tensor) -> tuple[Tensor, Tensor]:
         """Return loss and accuracy with eps = 0, (R,) each."""
 
     def norms(self) -> dict[str, Tensor]:
@@ -142,16 +167,49 @@ class Stack(Protocol):
         """Copy one run's parameters into a network."""
 
 
-def _stack(models: Sequence[nn.Module], loss: Loss, eta: float, precision: str) -> Stack:
-    """Return the faster stack that these networks allow."""
-    mlps = [m for m in models if type(m) is MLP and _is_all_trained(m)]
-    if len(mlps) == len(models):
-        return MLPStack(mlps, loss, eta, precision)
-    return ModuleStack(models, loss, eta)
+def _stack(
+    models: Sequence[nn.Module],
+    loss: Loss | LossFunction,
+    eta: float | None,
+    precision: str,
+    optimizer: MakeOptimizer | None,
+    data: Dataset,
+    batch_size: int,
+) -> Stack:
+    """Return the fastest stack that these networks allow."""
+    if eta is None or optimizer is not None:
+        assert optimizer is not None  # `train` has seen to it that there is one of them
+        return LoopStack(models, loss, optimizer)
+    mlps = [m for m in models if _is_plain(m)]
+    if len(mlps) == len(models) and isinstance(loss, Loss):
+        return MLPStack(mlps, loss, eta, precision)  # type: ignore[arg-type]
+    stack = ModuleStack(models, loss, eta)
+    index = torch.arange(batch_size).expand(len(models), -1)
+    eps = torch.zeros(max(1, len(stack.nodes)), *index.shape, device=data.train_y.device)
+    try:
+        x = take(_as(stack.dtype, data.train_x), index)
+        with warnings.catch_warnings(record=True):  # of a route that may not be taken
+            stack.try_step(x, data.train_y[index], eps)
+    except RuntimeError as error:
+        reason = str(error).splitlines()[0]
+        warnings.warn(
+            f"these networks train one after another, since torch.func cannot batch them: {reason}",
+            stacklevel=3,
+        )
+        return LoopStack(models, loss, lambda groups: torch.optim.SGD(groups, lr=eta))
+    return stack
 
 
-def _is_all_trained(model: nn.Module) -> bool:
-    return all(p.requires_grad for p in model.parameters())
+def _is_plain(model: nn.Module) -> bool:
+    """Tell whether `MLPStack` takes a network: an `MLP`, all trained, with at most one node."""
+    if type(model) is not MLP or len(nodes(model)) > 1:
+        return False
+    return all(p.requires_grad and p.dtype == torch.float32 for p in model.parameters())
+
+
+def _as(dtype: torch.dtype, x: Inputs) -> Inputs:
+    """Return inputs as the networks' numbers; tokens stay integers."""
+    return each(x, lambda v: v if v.dtype in (torch.int64, torch.int32) else v.to(dtype))
 
 
 class _Lockstep:
@@ -165,34 +223,44 @@ class _Lockstep:
         self, models: Sequence[nn.Module], seeds: Sequence[int], data: Dataset, stack: Stack
     ) -> None:
         self.models, self.seeds, self.data, self.stack = models, seeds, data, stack
-        self.nodes = [found[1] if (found := find_node(m)) else None for m in models]
-        self.logs = [_Log() for _ in models]
+        self.nodes: list[list[NoiseInjection | None]] = [
+            [*nodes(m).values()] or [None] for m in models
+        ]
+        self.logs = [_Log(optimizer=stack.optimizer) for _ in models]
         self.active = list(range(len(models)))
-        self.train_x, self.val_x = data.train_x.to(stack.dtype), data.val_x.to(stack.dtype)
+        self.train_x, self.val_x = _as(stack.dtype, data.train_x), _as(stack.dtype, data.val_x)
 
     def draw(self, epoch: int) -> None:
-        """Draw the order of the samples and the noise of an epoch, (runs, n_train) each."""
-        n, device = len(self.train_x), self.train_x.device
+        """Draw the order of the samples and the noise of an epoch.
+
+        They are (runs, n_train) each; of several nodes the noise is (nodes, runs, n_train).
+        """
+        y = self.data.train_y
+        n, device = len(y), y.device
         self.order = torch.stack([_order(self.seeds[r], epoch, n) for r in self.active]).to(device)
-        noise = [epoch_noise(self.nodes[r], self.seeds[r], epoch, n) for r in self.active]
-        self.noise = torch.stack(noise).to(device)
+        noise = [
+            torch.stack([epoch_noise(node, self.seeds[r], epoch, n) for node in self.nodes[r]], 0)
+            for r in self.active
+        ]
+        self.noise = torch.stack(noise, -2).to(device)
+        if len(self.noise) == 1:
+            self.noise = self.noise[0]
 
     def show(self, step: int, batch: slice, observer: Observer) -> None:
         """Let an observer see each run's network and what its next step will see."""
         index = self.order[:, batch]
-        eps = self.noise.gather(1, index)
+        eps = self._eps(index)
         for i, run in enumerate(self.active):
             self.stack.write_back(i, self.models[run])
-            x, y = self.data.train_x[index[i]], self.data.train_y[index[i]]
-            observer.see(run, step, self.models[run], x, y, eps[i])
+            x, y = take(self.data.train_x, index[i]), self.data.train_y[index[i]]
+            observer.see(run, step, self.models[run], x, y, eps[..., i, :])
 
     def step(self, step: int, batch: slice, record: bool) -> None:
-        """Take one SGD step; runs whose loss before it was not finite leave the stack."""
+        """Take one step; runs whose loss before it was not finite leave the stack."""
         norms = self.stack.norms() if record else None
         index = self.order[:, batch]
-        losses, shares = self.stack.step(
-            self.train_x[index], self.data.train_y[index], self.noise.gather(1, index)
-        )
+        x = take(self.train_x, index)
+        losses, shares = self.stack.step(x, self.data.train_y[index], self._eps(index))
         values = losses.tolist()
         for i, run in enumerate(self.active):
             self.logs[run].see(step, values[i], shares[i], norms, i)
@@ -222,13 +290,17 @@ class _Lockstep:
         if kept:
             places = torch.tensor(kept, device=self.order.device)
             self.stack.keep(places)
-            self.order, self.noise = self.order[places], self.noise[places]
+            self.order, self.noise = self.order[places], self.noise.index_select(-2, places)
+
+    def _eps(self, index: Tensor) -> Tensor:
+        return self.noise.gather(-1, index.expand(*self.noise.shape[:-1], -1))
 
 
 @dataclass
 class _Log:
     """A history in the making."""
 
+    optimizer: str = ""
     rows: list[tuple[float, ...]] = field(default_factory=list)
     norms: dict[str, list[float]] = field(default_factory=dict)
     evaluations: list[tuple[float, ...]] = field(default_factory=list)
@@ -265,6 +337,7 @@ class _Log:
             },
             diverged_step=self.diverged_step,
             last_finite_loss=self.last_finite_loss,
+            optimizer=self.optimizer,
         )
 
 
@@ -277,14 +350,15 @@ def epoch_noise(node: NoiseInjection | None, seed: int, epoch: int, n: int) -> T
     """Return eps of every training sample in an epoch of `train`, (n,) float32.
 
     Args:
-        node: The network's node; without one, zeros.
+        node: A node of the network; without one, zeros.
         seed: Of the run.
         epoch: From 0; a fixed node has the same in all.
         n: Size of the training set.
     """
     if node is None:
         return torch.zeros(n)
-    return node.draw(n, generator(seed, "eps", 0 if node.fixed else epoch))
+    of_node = [node.name] if node.name else []
+    return node.draw(n, generator(seed, "eps", 0 if node.fixed else epoch, *of_node))
 
 
 def hide_bar(progress: bool | None) -> bool | None:
@@ -297,16 +371,16 @@ def hide_bar(progress: bool | None) -> bool | None:
 def _check(
     models: Sequence[nn.Module],
     data: Dataset,
-    eta: float,
+    eta: float | None,
     batch_size: int,
     epochs: int,
     seeds: Sequence[int],
     precision: str,
 ) -> None:
-    n = len(data.train_x)
+    n = len(data.train_y)
     if not models:
         raise ValueError("no network to train")
-    if not (np.isfinite(eta) and eta > 0):
+    if eta is not None and not (np.isfinite(eta) and eta > 0):
         raise ValueError(f"eta must be finite and > 0, not {eta}")
     if not 1 <= batch_size <= n:
         raise ValueError(f"batch_size must be 1 to {n}, the training set's size, not {batch_size}")
@@ -318,11 +392,35 @@ def _check(
         raise ValueError(f"seeds must be whole numbers, not {seeds!r}")
     if precision not in PRECISIONS:
         raise ValueError(f"precision must be one of {PRECISIONS}, not {precision!r}")
-    if precision != "float32" and not all(type(m) is MLP and _is_all_trained(m) for m in models):
+    if precision != "float32" and not all(_is_plain(m) for m in models):
         raise ValueError(f"precision={precision!r} is for an MLP, all of it trained; use 'float32'")
-    shapes = [{k: v.shape for k, v in m.state_dict().items()} for m in models]
-    if any(s != shapes[0] for s in shapes):
-        raise ValueError("the networks differ in their parameters: train them one by one")
-    layers = [[x.activation if type(x) is MLP else type(x) for x in m.modules()] for m in models]
-    if any(x != layers[0] for x in layers):
-        raise ValueError("the networks differ in layers or activations: train them one by one")
+    check_alike(models)
+
+
+def _check_loss(model: nn.Module, loss: LossFunction, data: Dataset, batch_size: int) -> None:
+    """Refuse a loss that is not one number for each sample."""
+    probe = copy.deepcopy(model).eval()
+    x = take(_as(dtype_of(model), data.train_x), slice(batch_size))
+    with torch.no_grad():
+        check_losses(loss, outputs(probe, x), data.train_y[:batch_size])
+
+
+def _check_last_batch(model: nn.Module, data: Dataset, batch_size: int) -> None:
+    """Refuse to leave one sample for a batch norm at the end of an epoch."""
+    n = len(data.train_y)
+    if n % batch_size != 1 and batch_size != 1:
+        return
+    probe = trainable_copy(model)
+    for node in nodes(probe).values():
+        node.eps = torch.zeros(1)
+    on_gpu = [data.train_y.device] if data.train_y.is_cuda else []
+    with torch.no_grad(), torch.random.fork_rng(on_gpu):
+        try:
+            outputs(probe, take(_as(dtype_of(model), data.train_x), slice(1)))
+        except ValueError as error:
+            if "more than 1 value per channel" not in str(error):
+                raise
+            raise ValueError(
+                f"batches of {batch_size} leave a single sample of {n} to a batch norm, which has "
+                "no variance then: choose another batch_size, or another number of samples"
+            ) from error

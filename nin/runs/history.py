@@ -23,7 +23,8 @@ class History:
         step: Steps at which the noisy quantities and norms were recorded, (n,) int64.
         loss: Noisy training loss of the batch, (n,).
         accuracy: Accuracy of the same batch, noise on, (n,).
-        norms: Euclidean norms, (n,) each: ``"w_ni"`` and each weight matrix by its name.
+        norms: Euclidean norms, (n,) each: ``"w_ni"``, or ``"w_ni[layer]"`` of each node where there
+            are several, and each weight matrix by its name.
         eval_step: Steps at which the clean quantities were recorded, (m,) int64.
         train_loss: Clean training loss, (m,).
         train_accuracy: Clean training accuracy, (m,).
@@ -33,6 +34,7 @@ class History:
             was recorded later, and of that step at most a clean evaluation, finite or not.
         last_finite_loss: The noisy loss of the last step that had a finite one, whether or not
             that step was recorded.
+        optimizer: What took the steps, such as ``"SGD(lr=0.1)"``; empty where nobody noted it.
     """
 
     steps_per_epoch: int
@@ -47,6 +49,7 @@ class History:
     val_accuracy: Array
     diverged_step: int | None
     last_finite_loss: float
+    optimizer: str = ""
 
     @property
     def w_ni(self) -> Array:
