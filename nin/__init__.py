@@ -10,7 +10,7 @@ True
 """
 
 from nin.networks.data import Dataset
-from nin.networks.nodes import NoiseInjection, attach
+from nin.networks.nodes import NoiseInjection, attach, detach
 from nin.networks.training import train
 from nin.runs.history import History
 from nin.runs.phases import Phase, PhaseFinding, classify_phase
@@ -23,5 +23,6 @@ __all__ = [
     "PhaseFinding",
     "attach",
     "classify_phase",
+    "detach",
     "train",
 ]

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Sequence
 
 import numpy as np
 import pytest
 
+from nin.linear import simulate
 from nin.runs.history import History
 from nin.runs.phases import DECAYED, MARGIN, Phase, classify_phase, most_common_phase
 
@@ -99,11 +101,56 @@ def test_one_noisy_batch_at_the_end_does_not_decide() -> None:
     assert classify_phase(course(bump(5, 5), loss)).phase == Phase.CATAPULT
 
 
-def test_a_rise_of_the_linear_models_w1_counts_as_well() -> None:
+def test_a_rise_of_w1_counts_in_the_linear_model_and_not_in_a_network() -> None:
+    runs = simulate(w1=0.1, u=1.0, w0=1.0, sigma_eps=0.0, eta=0.1, batch_size=1, steps=99)
+    rose = runs.history()
+    rose.norms.update(w_ni=FLAT, w1=bump(5, 1))
+    rose = dataclasses.replace(rose, loss=bump(20, 0.1))
+    assert classify_phase(rose).phase == Phase.CATAPULT
+    rose.norms.update(w1=FLAT)
+    assert classify_phase(rose).phase == Phase.DECOUPLED
     history = course(FLAT, bump(20, 0.1))
-    assert classify_phase(history).phase == Phase.DECOUPLED
-    history.norms["w1"] = bump(5, 1)
-    assert classify_phase(history).phase == Phase.CATAPULT
+    for name in ("w1", "w0"):  # parameters of a user's network
+        history.norms[name] = bump(5, 1)
+        assert classify_phase(history).phase == Phase.DECOUPLED
+
+
+@pytest.mark.parametrize("bad", [np.inf, np.nan])
+@pytest.mark.parametrize("place", ["loss", "w_ni"])
+def test_numbers_that_are_not_finite_are_a_divergence_noted_or_not(place: str, bad: float) -> None:
+    w, loss = bump(5, 5), bump(20, 20)
+    (w if place == "w_ni" else loss)[70:] = bad
+    for diverged in (None, 70):
+        found = classify_phase(course(w, loss, diverged))
+        assert found.phase == Phase.DIVERGENT and found.diverged_step == 70
+        assert found.w_peak == pytest.approx(5)  # float32 rounding of the recorded values
+        assert "no longer finite at step 70; before" in found.evidence
+
+
+@pytest.mark.parametrize("bad", [np.inf, np.nan])
+def test_a_loss_that_was_never_finite_is_a_divergence_at_once(bad: float) -> None:
+    found = classify_phase(course(FLAT, bad * FLAT))
+    assert found.phase == Phase.DIVERGENT and found.diverged_step == 0
+    lost = course([], [], diverged=0)
+    lost.norms.clear()  # as training leaves it: nothing was recorded
+    assert classify_phase(lost).phase == Phase.DIVERGENT
+
+
+def test_weights_that_begin_at_zero_are_refused() -> None:
+    with pytest.raises(ValueError, match=r"began at 0 \(init_std=0\).*init_std > 0"):
+        classify_phase(course(np.r_[0, FLAT], np.r_[1, FLAT]))
+
+
+def test_each_of_several_nodes_has_its_phase() -> None:
+    history = course(FLAT, FLAT)
+    history.norms.update({"w_ni[a.b]": FLAT, "w_ni[c]": bump(1, 0.1)})
+    del history.norms["w_ni"]
+    assert classify_phase(history, "a.b").phase == Phase.DECOUPLED
+    assert classify_phase(history, "c").phase == Phase.DECAY
+    for layer in (None, "d"):
+        with pytest.raises(ValueError, match=r"nodes at a\.b, c: say layer="):
+            classify_phase(history, layer)
+    assert classify_phase(course(FLAT, FLAT), "any").phase == Phase.DECOUPLED
 
 
 def test_finding_tells_peaks_and_ends_relative_to_the_start() -> None:

@@ -182,7 +182,8 @@ class NoiseInjection(nn.Module):
             return z
         if not (z.is_floating_point() or z.is_complex()):
             raise ValueError(f"a node needs a layer that puts out real numbers, not {z.dtype}")
-        self._was_called = True
+        if not torch.compiler.is_compiling():
+            self._was_called = True
         batch_dim, feature_dim = self._place(z)
         eps = self._noise(z.shape[batch_dim], z.device)
         if len(eps) != z.shape[batch_dim] or z.shape[feature_dim] != len(self.w_ni):
@@ -232,12 +233,18 @@ class NoiseInjection(nn.Module):
                 "this node was attached after DistributedDataParallel took the network's "
                 "parameters, and its w_ni would drift apart between ranks: attach before wrapping"
             )
+        if torch.compiler.is_compiling() and self._input is not None and self.axes.batch is None:
+            # Within a checkpointed segment a compiler allows no change of state: draw before it.
+            if not len(self.eps) or len(self.samples):
+                self._eps = self._fresh(len(self._input), self.w_ni.device)
 
     def on_leave(self, depth: int, part: nn.Module, _args: tuple[Any, ...], out: Any) -> None:
         """End a pass: what was selected for it is used up."""
         if not self.training or depth != self._outermost:
             return
         x, self._outermost, self._input, self._eps = self._input, None, None, None
+        if torch.compiler.is_compiling():
+            return  # the checks are those of an uncompiled pass
         if not self._was_called and any(m is self for m in part.modules()):
             raise ValueError(
                 f"the layer of {self} was not called in a forward pass of the "
@@ -299,7 +306,8 @@ class NoiseInjection(nn.Module):
         place = self._places.get(z.ndim)
         if place is None:
             place = self.axes.find(z.shape, self._input, len(self.w_ni))
-            self._places[z.ndim] = place
+            if not torch.compiler.is_compiling():
+                self._places[z.ndim] = place
         elif self._input is not None:
             self.axes.check(z.shape, self._input)
         return place
@@ -322,7 +330,7 @@ class NoiseInjection(nn.Module):
                 del self._remembered[next(iter(self._remembered))]
             if is_drawn:
                 torch.rand((), device=device)  # no two passes meet in one state
-        if self._outermost is not None:
+        if self._outermost is not None and self._eps is None:
             self._eps = eps
         return eps
 

@@ -90,7 +90,8 @@ def attach(
     node.axes = Axes.of(model, target, batch_dim, feature_dim)
     if isinstance(weight, Tensor) and weight.is_floating_point():
         node.to(weight)
-    target.add_module("nin", node)
+        node.to(weight)
+    target.add_module("nin", node.train(target.training))
     node.handles.append(target.register_forward_hook(node.on_output))
     for part, depth in _parts_around(model, target).items():
         enter, leave = (functools.partial(on, depth) for on in (node.on_enter, node.on_leave))

@@ -88,7 +88,7 @@ def phase_index(
     return np.select([lost, grew, w_end < DECAYED], [3, 2, 1], 0)
 
 
-def classify_phase(history: History) -> PhaseFinding:
+def classify_phase(history: History, layer: str | None = None) -> PhaseFinding:
     """Find the phase of a run.
 
     In this order, with `MARGIN` = 1.1 and `DECAYED` = 0.5:
@@ -100,36 +100,75 @@ def classify_phase(history: History) -> PhaseFinding:
     4. decoupled: it does not.
 
     In the linear model either weight of the noise path w1 w_ni may drive a catapult, so in 2 a rise
-    of |w1| counts as well; a network's histories have no norm of that name.
+    of |w1| counts as well; in a network a weight of that name is one like any other.
 
     The border of 3 and 4 moves with the length of the run: it asks whether the half-life is
     shorter. The noisy loss at the end is the median of the last ten records.
 
     Args:
-        history: A run with a NIN, of at least two records or diverged.
+        history: A run with a NIN, of at least two records or diverged. A loss or |w_ni| that is not
+            finite is a divergence, noted in `diverged_step` or not.
+        layer: Which node to judge by, where the network has several.
 
     Returns:
         The phase with its evidence.
 
     Raises:
-        ValueError: If the run has no NIN, or is too short to have a course.
+        ValueError: If the run has no NIN, has several and none is named, its weights began at 0, or
+            it is too short to have a course.
     """
-    if "w_ni" not in history.norms:
-        raise ValueError("this run has no NIN: attach one to find its phase")
-    if len(history.step) < 2:
-        if history.diverged_step is None:
+    w, loss, diverged_step = _course(history, layer)
+    if len(w) < 2:
+        if diverged_step is None:
             raise ValueError("this run has fewer than two records: no course to judge")
         nan = float("nan")
-        return PhaseFinding(Phase.DIVERGENT, nan, nan, nan, nan, history.diverged_step)
-    w, loss = history.w_ni / history.w_ni[0], history.loss / history.loss[0]
+        return PhaseFinding(Phase.DIVERGENT, nan, nan, nan, nan, diverged_step)
+    if w[0] == 0:
+        raise ValueError(
+            "|w_ni| began at 0 (init_std=0), and phases are told by its growth and decay: give "
+            "the node an init_std > 0"
+        )
+    w, loss = w / w[0], growth(loss[0], loss)
     w_peak, w_end = float(w.max()), float(w[-1])
     loss_peak, loss_end = float(loss.max()), float(np.median(loss[-_LAST:]))
-    w1 = history.norms.get("w1")
-    peak = w_peak if w1 is None else max(w_peak, float(w1.max() / w1[0]))
-    diverged = history.diverged_step is not None
+    peak = w_peak
+    if _is_of_linear_model(history):
+        w1 = history.norms["w1"][: len(w)]
+        peak = max(w_peak, float(w1.max() / w1[0]))
+    diverged = diverged_step is not None
     numbers = (np.asarray(n) for n in (peak, w_end, loss_peak, loss_end, diverged))
     phase = list(Phase)[int(phase_index(*numbers))]
-    return PhaseFinding(phase, w_peak, w_end, loss_peak, loss_end, history.diverged_step)
+    return PhaseFinding(phase, w_peak, w_end, loss_peak, loss_end, diverged_step)
+
+
+def _is_of_linear_model(history: History) -> bool:
+    """Tell a history of `nin.linear`: three weights, no accuracy, one loss of infinite data."""
+    return (
+        history.norms.keys() == {"w_ni", "w1", "w0"}
+        and bool(np.isnan(history.accuracy).all())
+        and np.array_equal(history.train_loss, history.val_loss, equal_nan=True)
+    )
+
+
+def _course(history: History, layer: str | None) -> tuple[np.ndarray, np.ndarray, int | None]:
+    """Return |w_ni| and the noisy loss while both were finite, and the step when one was not."""
+    name = "w_ni" if layer is None else f"w_ni[{layer}]"
+    if layer is not None and "w_ni" in history.norms and name not in history.norms:
+        name = "w_ni"  # the only node needs no name, and may be given one
+    if name not in history.norms:
+        found = [n for n in history.norms if n.startswith("w_ni[")]
+        if not found:
+            if history.diverged_step == 0 and not history.norms:  # lost before the first record
+                return np.array([]), np.array([]), 0
+            raise ValueError("this run has no NIN: attach one to find its phase")
+        layers = ", ".join(n[5:-1] for n in found)
+        raise ValueError(f"this run has nodes at {layers}: say layer=... to judge by one of them")
+    w, loss = history.norms[name], history.loss
+    bad = ~(np.isfinite(w) & np.isfinite(loss))
+    if not bad.any():
+        return w, loss, history.diverged_step
+    first = int(bad.argmax())
+    return w[:first], loss[:first], int(history.step[first])
 
 
 def most_common_phase(histories: Sequence[History]) -> tuple[Phase, int]:
