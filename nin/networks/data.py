@@ -18,6 +18,7 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from http.client import HTTPException
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -57,9 +58,9 @@ class Dataset:
         val_y: Validation labels or targets.
     """
 
-    train_x: Inputs
+    train_x: Any  # Inputs; the rooms above have one tensor
     train_y: Tensor
-    val_x: Inputs
+    val_x: Any
     val_y: Tensor
 
     def to(self, device: torch.device | str) -> Dataset:

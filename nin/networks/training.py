@@ -132,7 +132,7 @@ class Observer(Protocol):
     def steps(self) -> Container[int]:
         """The steps before which it looks."""
 
-    def see(self, run: int, step: int, model: nn.Module, x: Inputs, y: Tensor, eps: Tensor) -> None:
+    def see(self, run: int, step: int, model: nn.Module, x: Any, y: Tensor, eps: Tensor) -> None:
         """Look at a network as it is before a step; it must be left as it is.
 
         Args:
