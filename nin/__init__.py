@@ -11,6 +11,7 @@ True
 
 from nin.networks.data import Dataset
 from nin.networks.nodes import NoiseInjection, attach, detach
+from nin.networks.recorder import Recorder
 from nin.networks.training import train
 from nin.runs.history import History
 from nin.runs.phases import Phase, PhaseFinding, classify_phase
@@ -21,6 +22,7 @@ __all__ = [
     "NoiseInjection",
     "Phase",
     "PhaseFinding",
+    "Recorder",
     "attach",
     "classify_phase",
     "detach",

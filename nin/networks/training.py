@@ -6,7 +6,6 @@ import copy
 import os
 import warnings
 from collections.abc import Container, Sequence
-from dataclasses import dataclass, field
 from typing import Any, Protocol
 
 import numpy as np
@@ -16,6 +15,7 @@ from tqdm.auto import tqdm
 
 from nin.networks.alike import check_alike
 from nin.networks.data import Dataset, Inputs, each, outputs, take
+from nin.networks.log import DENSE_STEPS, STEPS_PER_DECADE, Log
 from nin.networks.loop_stack import LoopStack, MakeOptimizer
 from nin.networks.losses import Loss, check_losses
 from nin.networks.mlp_stack import MLPStack
@@ -23,11 +23,9 @@ from nin.networks.models import MLP
 from nin.networks.module_stack import LossFunction, ModuleStack, dtype_of, trainable_copy
 from nin.networks.nodes import NoiseInjection, nodes
 from nin.networks.seeds import generator
-from nin.runs.history import CLEAN_QUANTITIES, History, log_spaced_steps
+from nin.runs.history import History, log_spaced_steps
 
 PRECISIONS = ("float32", "bf16")
-DENSE_STEPS, STEPS_PER_DECADE = 200, 60
-"""The noisy loss is kept at every step up to `DENSE_STEPS`: a catapult takes tens of steps."""
 
 
 def train(
@@ -226,7 +224,7 @@ class _Lockstep:
         self.nodes: list[list[NoiseInjection | None]] = [
             [*nodes(m).values()] or [None] for m in models
         ]
-        self.logs = [_Log(optimizer=stack.optimizer) for _ in models]
+        self.logs = [Log(optimizer=stack.optimizer) for _ in models]
         self.active = list(range(len(models)))
         self.train_x, self.val_x = _as(stack.dtype, data.train_x), _as(stack.dtype, data.val_x)
 
@@ -294,51 +292,6 @@ class _Lockstep:
 
     def _eps(self, index: Tensor) -> Tensor:
         return self.noise.gather(-1, index.expand(*self.noise.shape[:-1], -1))
-
-
-@dataclass
-class _Log:
-    """A history in the making."""
-
-    optimizer: str = ""
-    rows: list[tuple[float, ...]] = field(default_factory=list)
-    norms: dict[str, list[float]] = field(default_factory=dict)
-    evaluations: list[tuple[float, ...]] = field(default_factory=list)
-    diverged_step: int | None = None
-    last_finite_loss: float = float("nan")
-
-    def see(
-        self, step: int, loss: float, share: Tensor, norms: dict[str, Tensor] | None, i: int
-    ) -> None:
-        """Note a step; `norms` are given at the steps to record."""
-        if not np.isfinite(loss):
-            self.diverged_step = step
-            return
-        self.last_finite_loss = loss
-        if norms is not None:
-            self.rows.append((step, loss, float(share)))
-            for name, values in norms.items():
-                self.norms.setdefault(name, []).append(float(values[i]))
-
-    def history(self, steps_per_epoch: int) -> History:
-        """Return what was noted as arrays."""
-        step, loss, share = np.array(self.rows, dtype=np.float64).reshape(-1, 3).T
-        eval_step, *clean = np.array(self.evaluations, dtype=np.float64).reshape(-1, 5).T
-        return History(
-            steps_per_epoch=steps_per_epoch,
-            step=step.astype(np.int64),
-            loss=loss.astype(np.float32),
-            accuracy=share.astype(np.float32),
-            norms={name: np.array(v, dtype=np.float32) for name, v in self.norms.items()},
-            eval_step=eval_step.astype(np.int64),
-            **{
-                name: values.astype(np.float32)
-                for name, values in zip(CLEAN_QUANTITIES, clean, strict=True)
-            },
-            diverged_step=self.diverged_step,
-            last_finite_loss=self.last_finite_loss,
-            optimizer=self.optimizer,
-        )
 
 
 def _order(seed: int, epoch: int, n: int) -> Tensor:
