@@ -1,0 +1,94 @@
+"""What the live network of the book takes from the package: images, rules, colours, formulas.
+
+The network in the page is written in JavaScript (``book/_ext/live``); its weights, batches and
+noise are those that `nin.networks.training.train` draws from the same seed.
+"""
+
+from __future__ import annotations
+
+import base64
+import json
+import zlib
+
+import numpy as np
+import torch
+from torch import Tensor
+from torchvision.datasets import FashionMNIST
+
+from nin.companion.explorer import arrow_function
+from nin.companion.figures.style import NEXT, NIW, PHASE_COLORS, TEST, TRAIN
+from nin.networks import training
+from nin.networks.data import Dataset, prepare, scale
+from nin.runs import phases
+from nin.runs.phases import Phase
+from nin.studies.borders.noise_only import quantiles
+from nin.theory import symbols as s
+from nin.theory.expansion import EQ2
+from nin.theory.rates import hessian_rate
+
+N_TRAIN, N_TEST, SIDE = 3000, 500, 14
+"""Images in the page, and their pixels a side: a run takes seconds, and all four phases show."""
+CLASSES = (
+    "T-shirt", "trousers", "pullover", "dress", "coat", "sandal", "shirt", "sneaker", "bag", "boot",
+)  # fmt: skip
+
+
+def small_images() -> tuple[Tensor, Tensor]:
+    """Return the first images of either part of Fashion-MNIST, each pixel the mean of four.
+
+    Returns:
+        Pixels, (3500, 196) uint8, and labels, (3500,) int64; 3000 training images come first.
+    """
+    root = str(prepare())
+    pixels, labels = [], []
+    for train, n in ((True, N_TRAIN), (False, N_TEST)):
+        part = FashionMNIST(root, train=train)
+        quarters = part.data[:n].float().view(n, SIDE, 2, SIDE, 2)
+        pixels.append(quarters.mean((2, 4)).round().to(torch.uint8).flatten(1))
+        labels.append(part.targets[:n])
+    return torch.cat(pixels), torch.cat(labels)
+
+
+def small_data() -> Dataset:
+    """Return the data that the page trains on, scaled as `nin.networks.data.load` does."""
+    pixels, y = small_images()
+    x = pixels.float().div_(255)
+    scale(x, "std", N_TRAIN)
+    return Dataset(x[:N_TRAIN], y[:N_TRAIN], x[N_TRAIN:], y[N_TRAIN:])
+
+
+def images_script() -> str:
+    """Return the script that holds the images: pixels and labels, deflated, in base 64."""
+    pixels, labels = small_images()
+    content = np.concatenate([pixels.numpy().ravel(), labels.numpy().astype(np.uint8)])
+    text = base64.b64encode(zlib.compress(content.tobytes(), 9)).decode()
+    return f'globalThis.ninImages = "{text}";\n'
+
+
+def package_module() -> str:
+    """Return the JavaScript module of all that the page takes from the package but the images."""
+    train = small_images()[0][:N_TRAIN].float().div(255)
+    curvature = s.Symbol("curvature")
+    values = {
+        "MARGIN": phases.MARGIN,
+        "DECAYED": phases.DECAYED,
+        "LAST": phases._LAST,
+        "PHASES": list(Phase),
+        "PHASE_COLORS": [PHASE_COLORS[phase] for phase in Phase],
+        "COLORS": {"train": TRAIN, "test": TEST, "w_ni": NIW, "next": NEXT},
+        "DENSE_STEPS": training.DENSE_STEPS,
+        "STEPS_PER_DECADE": training.STEPS_PER_DECADE,
+        "QUANTILES": quantiles("gaussian").tolist(),
+        "CLASSES": CLASSES,
+        "IMAGES": {
+            "train": N_TRAIN,
+            "test": N_TEST,
+            "size": SIDE**2,
+            "mean": train.mean().item(),
+            "std": train.std().item(),
+        },
+    }
+    rate = hessian_rate(EQ2.corrected) * curvature
+    lines = [f"export const {name} = {json.dumps(value)};" for name, value in values.items()]
+    lines.append(f"export const eq2Rate = {arrow_function([s.eta, s.sigma_eps, curvature], [rate])};")
+    return "\n".join(lines) + "\n"
