@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 import dataclasses
 import json
 import os
@@ -16,6 +17,9 @@ import numpy as np
 import pytest
 import torch
 from papermill import inspect_notebook
+
+from playwright.sync_api import Browser, Page
+from test_browser import OVERFLOW, reading
 
 import nin.__main__ as command_line
 from nin.companion import live
@@ -208,7 +212,7 @@ def noise_only_phase(model: MLP, sigma_eps: float, steps: int) -> int:
         node.eps = eps
         loss = torch.nn.functional.cross_entropy(model(x), y)
         w.append(float(node.w_ni.detach().norm()))
-        losses.append(float(loss))
+        losses.append(loss.item())
         if not np.isfinite(losses[-1]):
             return 3
         gradients = torch.autograd.grad(loss, list(model.parameters()))
@@ -257,3 +261,168 @@ def test_a_link_holds_the_setting_and_nothing_else_gets_in(modules: Path) -> Non
     assert good == setting
     assert mended == in_node(modules, "settings.DEFAULT") | {"layer": 1}
     assert in_node(modules, 'settings.settingOf("#eq-2")') is None
+
+
+# ---- In a browser --------------------------------------------------------------------------------
+
+DONE = """() => document.querySelector(".live").dataset.state === "done"
+  && document.querySelector(".live .say strong").innerText"""
+SLOW = 120_000  # milliseconds for a run of two seconds, on a machine that does much else
+
+
+def finished(page: Page) -> str:
+    """Wait until a run that was asked for is done; return the phase that the page names."""
+    return page.wait_for_function(DONE, timeout=SLOW).json_value()
+
+
+def with_setting(built_book: Path, setting: dict[str, Any]) -> str:
+    words = "&".join(f"{name}={value}" for name, value in setting.items())
+    return f"{(built_book / 'live.html').as_uri()}#run:{words}"
+
+
+QUICK = DEFAULT | {"epochs": 1, "batch_size": 1000}
+
+
+@pytest.mark.parametrize(("width", "dark"), [(1200, False), (390, True)])
+def test_arrow_keys_lead_through_the_four_phases_that_the_colours_predict(
+    browser: Browser, built_book: Path, width: int, dark: bool
+) -> None:
+    with reading(browser, width, dark) as reader:
+        page = reader.page
+        page.goto((built_book / "index.html").as_uri())
+        slider = page.locator("#live-strength")
+        slider.press("Home")
+        seen, said = {"0": finished(page)}, {}
+        for _ in range(int(slider.get_attribute("max") or 0)):
+            page.keyboard.press("ArrowRight")
+            strength = page.inner_text(".live .strength output")
+            if strength in ("1.4", "17", "53", "170"):
+                seen[strength] = finished(page)
+                page.wait_for_function("document.querySelector('.live .now').innerText")
+                said[strength] = slider.get_attribute("aria-valuetext")
+        assert list(seen.values()) == ["decoupled", *Phase]
+        for strength, text in said.items():
+            assert text == f"{strength}, predicted: {seen[strength]}"
+        assert slider.evaluate("slider => getComputedStyle(slider).outlineStyle") == "solid"
+        assert page.evaluate(OVERFLOW) == 0
+        assert page.locator("svg [width^='-'], svg [height^='-']").count() == 0
+        assert not reader.complaints
+        assert not reader.outside
+
+
+def test_a_link_opened_elsewhere_reproduces_the_run_to_the_last_digit(
+    browser: Browser, built_book: Path
+) -> None:
+    link, runs = with_setting(built_book, DEFAULT | {"sigma_eps": 50.0, "kind": "fixed"}), []
+    for _ in range(2):
+        with reading(browser) as reader:
+            page = reader.page
+            page.goto(link)
+            assert finished(page) == "catapult"
+            page.locator(".live .take summary").click()
+            with page.expect_download() as download:
+                page.get_by_role("button", name="JSON").click()
+            runs.append(json.loads(download.value.path().read_text("utf8")))
+            link = page.url
+    assert len(runs[0]["course"]["loss"]) > DENSE_STEPS
+    assert runs[0] == runs[1]
+
+
+def test_files_hold_what_the_package_finds(browser: Browser, built_book: Path) -> None:
+    setting = DEFAULT | {"sigma_eps": 5.0, "epochs": 2}
+    theirs = in_python(setting)
+    with reading(browser) as reader:
+        reader.page.goto(with_setting(built_book, setting))
+        finished(reader.page)
+        reader.page.locator(".live .take summary").click()
+        with reader.page.expect_download() as download:
+            reader.page.get_by_role("button", name="CSV").click()
+        about, *table = download.value.path().read_text("utf8").splitlines()
+    assert "sigma_eps=5" in about
+    rows = list(csv.DictReader(table))
+    assert [int(row["step"]) for row in rows] == [*theirs.step, theirs.eval_step[-1]]
+    losses = [float(row["loss"]) for row in rows if row["loss"]]
+    np.testing.assert_allclose(losses, theirs.loss, rtol=3e-6)
+
+
+def test_images_load_at_the_first_touch_and_not_before(browser: Browser, built_book: Path) -> None:
+    with reading(browser) as reader:
+        asked: list[str] = []
+        reader.page.on("request", lambda request: asked.append(request.url))
+        reader.page.goto((built_book / "index.html").as_uri())
+        names = reader.page.locator(".live .names")
+        reader.page.wait_for_function("document.querySelector('.live .bands').style.background")
+        assert "decoupled, then decay" in names.inner_text()
+        assert not any(url.endswith("images.js") for url in asked)
+        reader.page.get_by_role("button", name="Run", exact=True).click()
+        assert finished(reader.page) == "decay"
+        assert sum(url.endswith("images.js") for url in asked) == 1
+
+
+def test_runs_are_kept_across_a_reload_and_forgotten_on_demand(
+    browser: Browser, built_book: Path
+) -> None:
+    with reading(browser) as reader:
+        page = reader.page
+        page.goto(with_setting(built_book, QUICK))
+        finished(page)
+        page.goto((built_book / "live.html").as_uri())
+        page.reload()
+        page.locator(".live .kept summary").click()
+        assert "σ = 15" in page.inner_text(".live .kept li")
+        ghosts = page.locator(".live .ghost")
+        assert ghosts.count() > 0
+        page.locator(".live .kept input").uncheck()
+        assert ghosts.count() == 0
+        page.get_by_role("button", name="Forget them all").click()
+        page.reload()
+        assert page.inner_text(".live .kept .count") == "0"
+
+
+def test_memory_does_not_grow_with_the_runs(browser: Browser, built_book: Path) -> None:
+    with reading(browser) as reader:
+        page = reader.page
+        page.goto(with_setting(built_book, QUICK))
+        finished(page)
+        tools = page.context.new_cdp_session(page)
+
+        def heap_after(runs: int) -> float:
+            for k in range(runs):
+                page.select_option(".live select[name=kind]", ["fixed", "fresh"][k % 2])
+                finished(page)
+            tools.send("HeapProfiler.collectGarbage")
+            return tools.send("Runtime.getHeapUsage")["usedSize"]
+
+        page.locator(".live .more summary").click()
+        first = heap_after(10)
+        assert heap_after(40) < first + 1e6  # bytes: a run that was not let go is 20 kB or more
+        assert len(page.workers) == 2
+        assert page.evaluate("JSON.parse(localStorage['nin-live-runs']).length") == 2
+
+
+def test_a_step_of_the_path_answers_after_the_prediction_and_the_run(
+    browser: Browser, built_book: Path
+) -> None:
+    with reading(browser) as reader:
+        page = reader.page
+        page.goto((built_book / "index.html").as_uri())
+        seen = page.locator(".live .seen")
+        for name, answer, word in (
+            ("Raise the noise", "shrinks", "decay"),
+            ("Cross 2", "both grow for ever", "catapult"),
+        ):
+            assert page.inner_text(".live .steps strong") == name
+            assert seen.inner_text() == ""
+            page.get_by_label(answer).check()
+            next_step = page.get_by_role("button", name="Next step")
+            next_step.wait_for(timeout=SLOW)
+            assert seen.inner_text().startswith("As you said" if word == "decay" else "Not this")
+            assert word in seen.inner_text()
+            next_step.press("Enter")
+        assert page.inner_text(".live .steps strong") == "Cross 4"
+
+
+def test_without_scripts_the_page_says_what_is_missing(browser: Browser, built_book: Path) -> None:
+    with reading(browser, scripts=False) as reader:
+        reader.page.goto((built_book / "live.html").as_uri())
+        assert reader.page.inner_text(".live").startswith("The live network needs JavaScript.")

@@ -255,6 +255,7 @@ function mount(root, { assets, workerSource, guided }) {
     reading.value = reading.max;
     going = go;
     history.replaceState(null, "", fragment(setting));
+    root.dataset.state = "running";
     say.textContent = go ? "Training …" : "";
     showButtons();
     try {
@@ -288,6 +289,7 @@ function mount(root, { assets, workerSource, guided }) {
     showKept();
     showButtons();
     redraw();
+    root.dataset.state = "done";
     path?.finished(current);
   }
   function showButtons() {
@@ -388,11 +390,14 @@ function mount(root, { assets, workerSource, guided }) {
 
   // ---- What a reader does -----------------------------------------------------------------------
 
-  function choose(asked, go = true) {
+  function choose(asked) {
     setting = valid({ ...setting, ...asked });
     showSetting();
     clearTimeout(timer);
-    if (go) timer = setTimeout(begin, WAIT);
+    trainer().postMessage({ going: false }); // a run of another setting is of no interest any more
+    going = false;
+    root.dataset.state = "waiting";
+    timer = setTimeout(begin, WAIT);
   }
   root.addEventListener("input", ({ target }) => {
     if (target === slider) choose({ sigma_eps: STRENGTHS[slider.value] });
