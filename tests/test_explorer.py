@@ -188,6 +188,53 @@ def test_examples_do_what_they_are_called(explorer: Page) -> None:
     for button, phase in zip(buttons.all(), expected.values(), strict=True):
         button.press("Enter")
         assert sentence(explorer).startswith(f"{phase}: ")
+        assert button.get_attribute("aria-pressed") == "true"
+        pressed = explorer.locator("#phase-explorer button[aria-pressed=true]")
+        assert pressed.count() == 1
+
+
+def test_point_and_curves_follow_the_chosen_time(explorer: Page) -> None:
+    point, time = explorer.locator("#phase-explorer .point"), explorer.locator("#explorer-time")
+    read = explorer.locator("#phase-explorer [data-name=u]")
+    start = point.get_attribute("cx"), point.get_attribute("cy")
+    assert read.inner_text() == "0.1"
+    time.press("End")
+    assert time.get_attribute("aria-valuetext") == "step 4000"
+    assert float(read.inner_text()) < 0.01
+    assert (point.get_attribute("cx"), point.get_attribute("cy")) != start
+
+
+def test_last_run_stays_as_a_ghost(explorer: Page) -> None:
+    path = explorer.locator("#phase-explorer polyline.path:not(.ghost)")
+    ghost = explorer.locator("#phase-explorer polyline.path.ghost")
+    assert ghost.count() == 0
+    before = path.get_attribute("points")
+    explorer.get_by_role("button", name="decay", exact=True).click()
+    assert ghost.get_attribute("points") == before != path.get_attribute("points")
+
+
+def test_borders_on_the_slider_are_those_of_the_theory(explorer: Page) -> None:
+    slider = explorer.locator("#explorer-sigma_eps")
+    places = explorer.locator("#phase-explorer .bands i").evaluate_all(
+        "marks => marks.map(mark => parseFloat(mark.style.left) / 100)"
+    )
+    last = int(slider.get_attribute("max") or 0)
+    strengths = [0.01 * 10 ** ((place * last - 1) / 40) for place in places]  # the first one is 0
+    named = explorer.inner_text("#phase-explorer .thresholds")
+    borders = [float(n) for n in re.findall(r"(?:= |above )(\d[\d.]*\d)", named)]
+    assert len(borders) == 3
+    assert strengths == pytest.approx(borders, rel=0.02)  # slider values have three digits
+
+
+def test_nothing_is_drawn_with_a_negative_size_where_there_is_no_room(explorer: Page) -> None:
+    explorer.evaluate(
+        """() => {
+          const root = document.querySelector("#phase-explorer");
+          root.style.width = "30px";
+          root.querySelector("input").dispatchEvent(new Event("input", { bubbles: true }));
+        }"""
+    )
+    assert explorer.locator("svg [width^='-'], svg [height^='-']").count() == 0
 
 
 def test_a_move_of_a_slider_is_drawn_at_once(explorer: Page) -> None:

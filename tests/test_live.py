@@ -23,6 +23,7 @@ from test_browser import OVERFLOW, reading
 
 import nin.__main__ as command_line
 from nin.companion import live
+from nin.companion.explorer import rule_module
 from nin.curvature import local_loss
 from nin.networks import MLP, Loss, attach, find_node, generator, train
 from nin.networks.training import DENSE_STEPS
@@ -57,6 +58,7 @@ def modules(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("live") / "modules"
     shutil.copytree(ROOT / "book" / "_ext" / "live", folder)
     (folder / "package.mjs").write_text(live.package_module(), encoding="utf8")
+    (folder / "rule.mjs").write_text(rule_module(), encoding="utf8")
     (folder / "images.js").write_text(live.images_script(), encoding="utf8")
     return folder
 

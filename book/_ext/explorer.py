@@ -6,13 +6,13 @@ Its script and style stand in the page itself, so that no other page loads them 
 from __future__ import annotations
 
 import hashlib
-from pathlib import Path
 
 from docutils import nodes
+from modules import SOURCES, bundle, sources
 from sphinx.application import Sphinx
 from sphinx.util.docutils import SphinxDirective
 
-SCRIPT, STYLE = (Path(__file__).with_suffix(suffix) for suffix in (".js", ".css"))
+STYLES = [SOURCES / "track.css", SOURCES / "explorer.css"]
 HTML = """<style>
 {style}</style>
 <div id="phase-explorer"><noscript>The explorer needs JavaScript. Without it, run
@@ -20,7 +20,6 @@ HTML = """<style>
 <script>
 (() => {{
 "use strict";
-{model}
 {script}}})();
 </script>
 """
@@ -31,18 +30,19 @@ class PhaseExplorer(SphinxDirective):
 
     def run(self) -> list[nodes.Node]:
         """Return the explorer as raw HTML."""
-        from nin.companion.explorer import model_script  # noqa: PLC0415  (only one page needs the package)
+        from nin.companion.explorer import model_module, rule_module  # noqa: PLC0415  (one page)
 
-        for path in (SCRIPT, STYLE):
+        for path in [*SOURCES.glob("*.mjs"), *STYLES]:
             self.env.note_dependency(str(path))
-        style, script = (path.read_text(encoding="utf8") for path in (STYLE, SCRIPT))
-        html = HTML.format(style=style, model=model_script(), script=script)
-        return [nodes.raw("", html, format="html")]
+        style = "".join(path.read_text(encoding="utf8") for path in STYLES)
+        script = bundle("explorer", sources(model=model_module(), rule=rule_module()))
+        return [nodes.raw("", HTML.format(style=style, script=script), format="html")]
 
 
 def setup(app: Sphinx) -> dict[str, object]:
     """Register with Sphinx."""
     app.add_directive("phase-explorer", PhaseExplorer)
-    sources = b"".join(path.read_bytes() for path in (Path(__file__), SCRIPT, STYLE))
-    version = int(hashlib.sha256(sources).hexdigest()[:12], base=16)  # pages are read again
+    read = [*sorted(SOURCES.iterdir()), SOURCES.parent / "explorer.py"]
+    content = b"".join(path.read_bytes() for path in read)
+    version = int(hashlib.sha256(content).hexdigest()[:12], base=16)  # pages are read again
     return {"env_version": version, "parallel_read_safe": True, "parallel_write_safe": True}

@@ -9,15 +9,14 @@ from __future__ import annotations
 
 import hashlib
 import json
-import re
 from pathlib import Path
 
 from docutils import nodes
 from docutils.parsers.rst import directives
+from modules import SOURCES, bundle, sources
 from sphinx.application import Sphinx
 from sphinx.util.docutils import SphinxDirective
 
-SOURCES = Path(__file__).with_name("live")
 ASSETS = "_static/live"  # Jupyter Book loads every script of book/_static on every page: not there
 USED = "live-network"
 HTML = """<link rel="stylesheet" href="{assets}/live.css">
@@ -29,43 +28,19 @@ SCRIPT = """(() => {{
 "use strict";
 const WORKER = {worker};
 const HERE = document.currentScript.src;
-{page}
-pageModule.mountAll(HERE, WORKER);
+{page}pageModule.mountAll(HERE, WORKER);
 }})();
 """
-_IMPORT = re.compile(r'^import (\{[^;]*?\}) from "\./(\w+)\.mjs";\n', re.M)
-_EXPORT = re.compile(r"^export (?=(?:async |const |function)[ *]*(?:function[ *]+)?(\w+))", re.M)
 
 
-def bundle(name: str, modules: dict[str, str]) -> str:
-    """Return a module and all that it imports as one script, each in a scope of its own.
+def script() -> str:
+    """Return the script of the pages that ask for the network."""
+    from nin.companion.explorer import rule_module  # noqa: PLC0415  (importing them takes seconds,
+    from nin.companion.live import package_module  # noqa: PLC0415  and most builds need no script)
 
-    Args:
-        name: The module; its exports are in an object, ``nameModule``.
-        modules: Text of each module by its name.
-    """
-    done: dict[str, str] = {}
-
-    def add(name: str) -> None:
-        if name in done:
-            return
-        for _, needed in _IMPORT.findall(modules[name]):
-            add(needed)
-        exported = ", ".join(_EXPORT.findall(modules[name]))
-        body = _EXPORT.sub("", _IMPORT.sub(r"const \1 = \2Module;\n", modules[name]))
-        done[name] = f"const {name}Module = (() => {{\n{body}return {{ {exported} }};\n}})();\n"
-
-    add(name)
-    return "".join(done.values())
-
-
-def script(package: str) -> str:
-    """Return the script of the page, given the module that the package writes."""
-    modules = {path.stem: path.read_text(encoding="utf8") for path in SOURCES.glob("*.mjs")}
-    modules["package"] = package
-    return SCRIPT.format(
-        worker=json.dumps(bundle("worker", modules)), page=bundle("page", modules)
-    )
+    modules = sources(package=package_module(), rule=rule_module())
+    worker = json.dumps(bundle("worker", modules))
+    return SCRIPT.format(worker=worker, page=bundle("page", modules))
 
 
 class LiveNetwork(SphinxDirective):
@@ -86,14 +61,14 @@ def write_assets(app: Sphinx, exception: Exception | None) -> None:
     used = any(USED in about for about in app.env.metadata.values())
     if exception is not None or app.builder.format != "html" or not used:
         return
-    from nin.companion.live import images_script, package_module  # noqa: PLC0415  (takes seconds)
+    from nin.companion.live import images_script  # noqa: PLC0415
 
     folder = Path(app.outdir) / ASSETS
     folder.mkdir(parents=True, exist_ok=True)
     files = {
-        "live.js": script(package_module()),
+        "live.js": script(),
         "images.js": images_script(),
-        "live.css": (SOURCES / "live.css").read_text(encoding="utf8"),
+        "live.css": "".join((SOURCES / f"{n}.css").read_text("utf8") for n in ("track", "live")),
     }
     for name, content in files.items():
         (folder / name).write_text(content, encoding="utf8")

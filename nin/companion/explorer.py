@@ -1,7 +1,7 @@
 """The linear model in JavaScript, for the explorer on the page of the phases.
 
 SymPy prints the step, the losses and the thresholds; tables, rules and colours are those that the
-package uses. Only what surrounds them is written by hand, in ``book/_ext/explorer.js``.
+package uses. Only what surrounds them is written by hand, in ``book/_ext/live/explorer.mjs``.
 """
 
 from __future__ import annotations
@@ -47,8 +47,25 @@ def arrow_function(arguments: Sequence[Symbol], values: Sequence[Expr]) -> str:
     return f"({', '.join(map(str, arguments))}) => {{ {body} }}"
 
 
-def model_script() -> str:
-    """Return JavaScript that defines ``model``: all that the explorer takes from the package."""
+def rule_module() -> str:
+    """Return the JavaScript module of the rule of the phases: its numbers, names and colours."""
+    values = {
+        "MARGIN": phases.MARGIN,
+        "DECAYED": phases.DECAYED,
+        "LAST": phases._LAST,
+        "PHASES": list(Phase),
+        "PHASE_COLORS": [PHASE_COLORS[phase] for phase in Phase],
+    }
+    return constants(values)
+
+
+def constants(values: dict[str, object]) -> str:
+    """Return JavaScript that exports values under their names."""
+    return "".join(f"export const {name} = {json.dumps(v)};\n" for name, v in values.items())
+
+
+def model_module() -> str:
+    """Return the JavaScript module of ``model``: what the explorer takes from the package."""
     sigma_cat, sigma_div = (
         sympy.sqrt(entry.corrected.rhs) for entry in (theory.SIGMA_CAT, theory.SIGMA_DIV)
     )
@@ -69,15 +86,10 @@ def model_script() -> str:
         "height": moments._HEIGHT.tolist(),
         "tail": moments._R,
         "largest": LARGEST,
-        "margin": phases.MARGIN,
-        "decayed": phases.DECAYED,
-        "last": phases._LAST,
-        "phases": list(Phase),
-        "phaseColors": [PHASE_COLORS[phase] for phase in Phase],
         "colors": {"w1": NEXT, "u": NIW, "loss": TRAIN},
         "growth": int(noise_map.GROWTH),
         "divergence": int(noise_map.LAMBDA_DIV),
     }
     fields = [f"{name}: {code}" for name, code in functions.items()]
     fields += [f"{name}: {json.dumps(value)}" for name, value in numbers.items()]
-    return "const model = {\n  " + ",\n  ".join(fields) + ",\n};\n"
+    return "export const model = {\n  " + ",\n  ".join(fields) + ",\n};\n"

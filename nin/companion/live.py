@@ -15,12 +15,10 @@ import torch
 from torch import Tensor
 from torchvision.datasets import FashionMNIST
 
-from nin.companion.explorer import arrow_function
-from nin.companion.figures.style import NEXT, NIW, PHASE_COLORS, TEST, TRAIN
+from nin.companion.explorer import arrow_function, constants
+from nin.companion.figures.style import NEXT, NIW, TEST, TRAIN
 from nin.networks import training
 from nin.networks.data import Dataset, prepare, scale
-from nin.runs import phases
-from nin.runs.phases import Phase
 from nin.studies.borders.noise_only import quantiles
 from nin.theory import symbols as s
 from nin.theory.expansion import EQ2
@@ -66,15 +64,10 @@ def images_script() -> str:
 
 
 def package_module() -> str:
-    """Return the JavaScript module of all that the page takes from the package but the images."""
+    """Return the JavaScript module of what the page takes from the package, beside images and rule."""
     train = small_images()[0][:N_TRAIN].float().div(255)
     curvature = s.Symbol("curvature")
-    values = {
-        "MARGIN": phases.MARGIN,
-        "DECAYED": phases.DECAYED,
-        "LAST": phases._LAST,
-        "PHASES": list(Phase),
-        "PHASE_COLORS": [PHASE_COLORS[phase] for phase in Phase],
+    values: dict[str, object] = {
         "COLORS": {"train": TRAIN, "test": TEST, "w_ni": NIW, "next": NEXT},
         "DENSE_STEPS": training.DENSE_STEPS,
         "STEPS_PER_DECADE": training.STEPS_PER_DECADE,
@@ -89,6 +82,5 @@ def package_module() -> str:
         },
     }
     rate = hessian_rate(EQ2.corrected) * curvature
-    lines = [f"export const {name} = {json.dumps(value)};" for name, value in values.items()]
-    lines.append(f"export const eq2Rate = {arrow_function([s.eta, s.sigma_eps, curvature], [rate])};")
-    return "\n".join(lines) + "\n"
+    function = arrow_function([s.eta, s.sigma_eps, curvature], [rate])
+    return constants(values) + f"export const eq2Rate = {function};\n"

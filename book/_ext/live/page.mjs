@@ -1,15 +1,17 @@
 // The live network in the page: controls, curves, runs to keep. The work is done by workers.
 
-import { CLASSES, COLORS, IMAGES, PHASES, PHASE_COLORS } from "./package.mjs";
+import { CLASSES, COLORS, IMAGES } from "./package.mjs";
 import { makeChart } from "./chart.mjs";
 import { NIW, SIGMA, placeOf, short } from "./drawing.mjs";
 import { unpacked } from "./images.mjs";
 import { csv, download, keep, recall, store } from "./memory.mjs";
 import { mountPath } from "./path.mjs";
-import { classify } from "./phases.mjs";
+import { classify, evidence } from "./phases.mjs";
+import { PHASES, PHASE_COLORS } from "./rule.mjs";
 import {
   CHOICES, DEFAULT, PICTURES, STRENGTHS, commands, described, fragment, settingOf, valid,
 } from "./settings.mjs";
+import { TRACK, paintTrack, shareOf } from "./track.mjs";
 import { stepsPerEpoch } from "./training.mjs";
 
 const START = { ...DEFAULT, sigma_eps: 15 };
@@ -78,14 +80,6 @@ function curvesOf(course) {
   };
 }
 
-function evidence({ diverged, step }, found) {
-  const gone = `the loss was no longer finite at step ${diverged}`;
-  if (diverged >= 0 && step.length < 2) return gone;
-  const numbers = `|${NIW}| peaked at ${short(found.w_peak)} and ended at ${short(found.w_end)} ` +
-    `times its start, the noisy loss at ${short(found.loss_peak)} and ${short(found.loss_end)} times`;
-  return diverged < 0 ? numbers : `${gone}; before, ${numbers}`;
-}
-
 const chip = (index) => `<span class="swatch" style="background: ${PHASE_COLORS[index]}"></span>`;
 
 function select(name) {
@@ -98,9 +92,7 @@ const FRAME = `
 <div class="strength">
   <label for="live-strength"><span>noise strength ${SIGMA}</span> <output></output></label>
   <p class="now"></p>
-  <div class="track"><div class="bands"></div>
-    <input type="range" id="live-strength" min="0" max="${STRENGTHS.length - 1}"></div>
-  <p class="names" aria-hidden="true"></p>
+  ${TRACK("live-strength", STRENGTHS.length - 1)}
 </div>
 <div class="controls" role="group" aria-label="The run">
   <button type="button" class="main" data-do="run">Run</button>
@@ -172,12 +164,6 @@ function mount(root, { assets, workerSource, guided }) {
 
   // ---- The slider and its track ---------------------------------------------------------------
 
-  function placeOfStrength(value) { // a place between two strengths is a fraction
-    const below = placeOf(STRENGTHS, value);
-    if (below === STRENGTHS.length - 1 || value === STRENGTHS[below]) return below;
-    const [a, b] = [STRENGTHS[below] || STRENGTHS[1] / 2, STRENGTHS[below + 1]];
-    return below + Math.max(0, Math.log(value / a) / Math.log(b / a));
-  }
   function predicted(strength) {
     const [decay, catapult, divergent] = borders;
     if (!borders.length) return null;
@@ -203,28 +189,14 @@ function mount(root, { assets, workerSource, guided }) {
     showStrength();
   }
   function paint() {
-    const bands = find(".bands"), names = find(".names");
-    if (!borders.length) {
-      bands.style.background = "";
-      names.innerHTML = "<span>the phases of these weights are being predicted …</span>";
-      return;
-    }
-    const last = STRENGTHS.length - 1, share = (value) => 100 * Math.min(placeOfStrength(value), last) / last;
-    const edges = [0, ...borders.map((b, i) => (b === null ? 0 : b === Infinity ? 100 : share(b))), 100];
-    for (let i = edges.length - 2; i > 0; i--) edges[i] = Math.min(edges[i], edges[i + 1]);
-    const [first, second] = PHASE_COLORS, blend = borders[0] === null; // this border needs images
-    const bars = PHASE_COLORS.map((color, i) => `${color} ${edges[i]}% ${edges[i + 1]}%`);
-    if (blend) bars.splice(0, 2, `${first} 0%`, `${second} ${edges[2]}%`);
-    bands.style.background = `linear-gradient(to right, ${bars.join(", ")})`;
-    const called = blend ? ["", `${PHASES[0]}, then ${PHASES[1]}`, ...PHASES.slice(2)] : PHASES;
-    names.innerHTML = called.map((phase, i) => {
-      const width = edges[i + 1] - edges[i];
-      return width > 0 ? `<span style="flex-basis: ${width}%">${phase}</span>` : "";
-    }).join("");
+    const places = borders.map((border) => (border === null ? null : shareOf(STRENGTHS, border)));
+    if (borders.length) return paintTrack(root, places);
+    find(".bands").style.background = find(".bands").innerHTML = "";
+    find(".names").innerHTML = "<span>the phases of these weights are being predicted …</span>";
   }
   function showStrength() {
     const { sigma_eps } = setting, phase = predicted(sigma_eps);
-    slider.value = Math.round(placeOfStrength(sigma_eps));
+    slider.value = Math.round((STRENGTHS.length - 1) * shareOf(STRENGTHS, sigma_eps));
     find(".strength output").value = sigma_eps;
     const said = phase === null ? "" : `predicted: ${PHASES[phase]}`;
     find(".now").innerHTML = phase === null ? "" : `${chip(phase)} ${said}`;
@@ -282,9 +254,9 @@ function mount(root, { assets, workerSource, guided }) {
   }
   function finish() {
     going = false;
-    const { course } = current, found = (current.found = classify(course));
+    const { course } = current, found = (current.found = classify(course)), { diverged } = course;
     find(".say").innerHTML = `${chip(found.index)} <strong>${found.phase}</strong>: ` +
-      `${evidence(course, found)}.`;
+      `${evidence(found, diverged, `the loss was no longer finite at step ${diverged}`)}.`;
     kept = keep(kept, { setting: current.setting, course, found, drawn: true });
     showKept();
     showButtons();

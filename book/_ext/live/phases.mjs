@@ -1,6 +1,7 @@
 // The rule of `nin.runs.phases`, with its numbers.
 
-import { DECAYED, LAST, MARGIN, PHASES } from "./package.mjs";
+import { NIW, short } from "./drawing.mjs";
+import { DECAYED, LAST, MARGIN, PHASES } from "./rule.mjs";
 
 export const DIVERGENT = PHASES.indexOf("divergent");
 
@@ -28,4 +29,12 @@ export function classify({ w_ni, w1, loss, diverged }) {
   const peak = w1 ? Math.max(found.w_peak, largest(w1) / Math.abs(w1[0])) : found.w_peak;
   const index = phaseIndex(peak, found.w_end, found.loss_peak, found.loss_end, diverged >= 0);
   return { index, phase: PHASES[index], ...found };
+}
+
+// What speaks for it, in a sentence; `gone` says of a run that diverged how it ended.
+export function evidence(found, diverged, gone) {
+  if (!Number.isFinite(found.w_peak)) return gone;
+  const numbers = `|${NIW}| peaked at ${short(found.w_peak)} and ended at ${short(found.w_end)} ` +
+    `times its start, the noisy loss at ${short(found.loss_peak)} and ${short(found.loss_end)} times`;
+  return diverged < 0 ? numbers : `${gone}; before, ${numbers}`;
 }

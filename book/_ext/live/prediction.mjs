@@ -1,8 +1,9 @@
 // The network that sees the noise and no image: `nin.studies.borders.noise_only`, for the slider.
 
-import { DECAYED, PHASES, QUANTILES, eq2Rate } from "./package.mjs";
+import { QUANTILES, eq2Rate } from "./package.mjs";
 import { dot, makeNetwork, networkOf, norm } from "./network.mjs";
 import { classify, DIVERGENT } from "./phases.mjs";
+import { DECAYED, PHASES } from "./rule.mjs";
 import { sizesOf, stepsPerEpoch } from "./training.mjs";
 
 const OUTPUTS = 10;

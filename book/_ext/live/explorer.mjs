@@ -1,4 +1,11 @@
-// The phase explorer. `model`, which holds the formulas and tables, is written above by nin.explorer.
+// The phase explorer: the linear model, its run and its plane. `model`, which holds the formulas and
+// tables, is written by nin.companion.explorer.
+
+import { NIW, line, power, short, text } from "./drawing.mjs";
+import { model } from "./model.mjs";
+import { classify, evidence, phaseIndex } from "./phases.mjs";
+import { PHASES, PHASE_COLORS } from "./rule.mjs";
+import { TRACK, paintTrack, shareOf } from "./track.mjs";
 
 const NAMES = ["w1", "u", "w0", "loss"];
 
@@ -87,7 +94,7 @@ function randomNumbers(start) {
   return { uniform, normal, chiSquared, batch };
 }
 
-// ---- One run, and the rule that names its phase -------------------------------------------------
+// ---- One run ------------------------------------------------------------------------------------
 
 // The course of |w1|, |u|, |w0| and the noisy loss. `diverged` is the step that left the numbers a
 // computer can hold, or -1; the course ends before it. Keys of a setting as in nin.linear.simulate.
@@ -112,33 +119,12 @@ function run(setting) {
   }
 }
 
-// The rule of nin.phases.phase_index.
-function phaseIndex(peak, w_end, loss_peak, loss_end, diverged) {
-  const grew = peak > model.margin && loss_peak > model.margin;
-  if (diverged || (grew && w_end > model.margin && loss_end > model.margin)) return 3;
-  return grew ? 2 : w_end < model.decayed ? 1 : 0;
-}
-
-// What nin.phases.classify_phase takes from a history that keeps all steps.
-function classify(course) {
-  const largest = (values) => values.reduce((most, value) => Math.max(most, Math.abs(value)), 0);
-  const last = [...course.loss.subarray(-model.last)].sort((a, b) => a - b);
-  const half = (last.length - 1) / 2;
-  const found = {
-    w_peak: largest(course.u) / Math.abs(course.u[0]),
-    w_end: Math.abs(course.u.at(-1) / course.u[0]),
-    loss_peak: largest(course.loss) / course.loss[0],
-    loss_end: (last[Math.floor(half)] + last[Math.ceil(half)]) / 2 / course.loss[0],
-  };
-  const peak = Math.max(found.w_peak, largest(course.w1) / Math.abs(course.w1[0]));
-  const index = phaseIndex(
-    peak, found.w_end, found.loss_peak, found.loss_end, course.diverged >= 0);
-  return { index, phase: model.phases[index], ...found };
-}
+// The phase by the rule of the package, from a course that keeps all steps.
+const classifyRun = ({ u, w1, loss, diverged }) => classify({ w_ni: u, w1, loss, diverged });
 
 // ---- The page -----------------------------------------------------------------------------------
 
-const W1 = "w<sup>(1)</sup>", NIW = "w<sub>NI</sub>", W0 = "w<sup>(0)</sup>";
+const W1 = "w<sup>(1)</sup>", W0 = "w<sup>(0)</sup>";
 const START = " at step 0";
 
 // Values in equal ratios, `n` to a decade, rounded to so many digits.
@@ -181,16 +167,7 @@ const CURVES = [
 ];
 const color = (name) => model.colors[name] ?? "var(--pst-color-text-base)";
 
-const short = (x) => String(Number(x.toPrecision(3)));
-const shown = (value) => (value === Infinity ? "∞ (no fluctuations)" : short(value));
-
-function evidence(course, found) {
-  const gone = `the weights left all bounds at step ${course.diverged}`;
-  if (course.u.length < 2) return gone;
-  const numbers = `|${NIW}| peaked at ${short(found.w_peak)} and ended at ${short(found.w_end)} ` +
-    `times its start, the noisy loss at ${short(found.loss_peak)} and ${short(found.loss_end)} times`;
-  return course.diverged < 0 ? numbers : `${gone}; before, ${numbers}`;
-}
+const said = (value) => (value === Infinity ? "∞ (no fluctuations)" : short(value));
 
 function command(setting) {
   const { batch_size, ...rest } = setting;
@@ -198,7 +175,7 @@ function command(setting) {
     ? { ...rest, batch_size: 1, noise: "'none'" }
     : { ...rest, batch_size };
   const words = Object.entries(given).map(([name, value]) => `${name}=${value}`).join(", ");
-  return ".venv/bin/python -c \"from nin.linear import simulate; from nin.phases import " +
+  return ".venv/bin/python -c \"from nin.linear import simulate; from nin import " +
     `classify_phase; run = simulate(${words}, record=range(${setting.steps})); ` +
     "found = classify_phase(run.history()); print(found.phase, '-', found.evidence)\"";
 }
@@ -211,17 +188,11 @@ function drawnSteps(length) {
   return steps;
 }
 
-const line = (x1, y1, x2, y2, rest = "") =>
-  `<line x1="${x1}" y1="${y1}" x2="${x2}" y2="${y2}" ${rest}/>`;
-const text = (x, y, content, rest = "") => `<text x="${x}" y="${y}" ${rest}>${content}</text>`;
-const SUPERSCRIPT = "⁰¹²³⁴⁵⁶⁷⁸⁹";
-const power = (k) =>
-  "10" + (k < 0 ? "⁻" : "") + [...String(Math.abs(k))].map((digit) => SUPERSCRIPT[digit]).join("");
-
 const LOWEST = -7, HIGHEST = 4; // powers of ten on the vertical axis
 
-function drawCourse(svg, course, steps) {
+function drawCourse(svg, course, steps, ghost, now) {
   const width = svg.clientWidth, height = svg.clientHeight;
+  if (width < 80) return; // not in sight
   const [left, right, top, bottom] = [46, width - 10, 8, height - 40];
   const x = (t) => left + ((right - left) * Math.log1p(t)) / Math.log1p(steps);
   const y = (value) => {
@@ -242,24 +213,29 @@ function drawCourse(svg, course, steps) {
   const frame = `x="${left}" y="${top}" width="${right - left}" height="${bottom - top}"`;
   parts.push(`<clipPath id="explorer-course"><rect ${frame}/></clipPath>`);
   parts.push('<g clip-path="url(#explorer-course)" class="curves">');
+  const curve = (values, at) => at
+    .map((t) => `${x(t).toFixed(1)},${y(Math.abs(values[t])).toFixed(1)}`).join(" ");
+  if (ghost) for (const name of ["u", "loss"])
+    parts.push(`<polyline class="ghost" points="${curve(ghost[name], drawnSteps(ghost.u.length))}"/>`);
   for (const { name, dash, width: thick = 2 } of CURVES) {
-    const points = drawn.map((t) => `${x(t).toFixed(1)},${y(Math.abs(course[name][t])).toFixed(1)}`);
-    parts.push(`<polyline points="${points.join(" ")}" style="--color: ${color(name)}" ` +
+    parts.push(`<polyline points="${curve(course[name], drawn)}" style="--color: ${color(name)}" ` +
       `stroke-width="${thick}" stroke-dasharray="${dash}"/>`);
   }
+  if (now) parts.push(line(x(now), top, x(now), bottom, 'class="reading"'));
   if (course.diverged >= 0) parts.push(line(x(course.diverged), top, x(course.diverged), bottom,
-    `class="gone" stroke="${model.phaseColors[3]}"`));
+    `class="gone" stroke="${PHASE_COLORS[3]}"`));
   svg.innerHTML = parts.join("") + `</g><rect ${frame} class="frame"/>`;
 }
 
 const EXTENT = 6; // of both axes, as in the figure of the plane
 
-function drawPlane(svg, setting, course) {
+function drawPlane(svg, setting, course, ghost, now) {
   const size = Math.min(svg.clientWidth, svg.clientHeight);
+  if (size < 80) return; // not in sight
   const [left, right, top, bottom] = [46, size - 10, 8, size - 48];
   const x = (a_sq) => left + ((right - left) * a_sq) / EXTENT;
   const y = (b_sq) => bottom - ((bottom - top) * b_sq) / EXTENT;
-  const area = (points, k) => `<polygon class="area" fill="${model.phaseColors[k]}" points="` +
+  const area = (points, k) => `<polygon class="area" fill="${PHASE_COLORS[k]}" points="` +
     points.map(([a, b]) => `${x(a)},${y(b)}`).join(" ") + '"/>';
   const { growth: g, divergence: d } = model;
   const parts = [
@@ -281,36 +257,49 @@ function drawPlane(svg, setting, course) {
     'text-anchor="middle"'));
   parts.push(text(14, middle, unit("(w⁽¹⁾)²"),
     `text-anchor="middle" transform="rotate(-90 14 ${middle})"`));
-  const at = drawnSteps(course.u.length).map((t) => model.plane(course.w1[t], course.u[t],
-    course.w0[t], setting.sigma_eps, setting.eta, setting.batch_size, setting.M, setting.sigma_x)
-    .map((value) => Math.min(value, 4 * EXTENT)));
+  const name = (a, b, k) => text(x(a), y(b), PHASES[k], 'class="name" text-anchor="middle"');
+  parts.push(name(g / 2, g / 2, 1), name(0.67 * d, 0.1 * d, 2), name(0.7 * EXTENT, 0.7 * EXTENT, 3));
+  const place = ({ sigma_eps, eta, batch_size, M, sigma_x }, { w1, u, w0 }, t) =>
+    model.plane(w1[t], u[t], w0[t], sigma_eps, eta, batch_size, M, sigma_x);
+  const path = (setting, course) => drawnSteps(course.u.length)
+    .map((t) => place(setting, course, t).map((value) => Math.min(value, 4 * EXTENT)))
+    .map(([a, b]) => `${x(a).toFixed(1)},${y(b).toFixed(1)}`).join(" ");
   const frame = `x="${left}" y="${top}" width="${right - left}" height="${bottom - top}"`;
   parts.push(`<clipPath id="explorer-plane"><rect ${frame}/></clipPath>`);
-  parts.push('<polyline class="path" clip-path="url(#explorer-plane)" points="' +
-    at.map(([a, b]) => `${x(a).toFixed(1)},${y(b).toFixed(1)}`).join(" ") + '"/>');
-  const [a, b] = at[0].map((value) => Math.min(value, EXTENT));
+  const way = (kind, points) =>
+    parts.push(`<polyline class="${kind}" clip-path="url(#explorer-plane)" points="${points}"/>`);
+  if (ghost) way("path ghost", path(ghost.setting, ghost));
+  way("path", path(setting, course));
+  const [a, b] = place(setting, course, now).map((value) => Math.min(value, EXTENT));
   parts.push(`<rect ${frame} class="frame"/><circle class="point" cx="${x(a)}" cy="${y(b)}" r="6"/>`);
   svg.innerHTML = parts.join("");
 }
 
 function mount(root) {
-  const slider = ([name, [label]]) => `<label for="explorer-${name}"><span>${label}</span>` +
-    `<output for="explorer-${name}"></output></label>` +
-    `<input type="range" id="explorer-${name}" min="0" max="${SLIDERS[name][1].length - 1}">`;
+  const label = (name) => `<label for="explorer-${name}"><span>${SLIDERS[name][0]}</span>` +
+    `<output for="explorer-${name}"></output></label>`;
+  const slider = (name) => `<div>${label(name)}<input type="range" id="explorer-${name}" min="0" ` +
+    `max="${SLIDERS[name][1].length - 1}"></div>`;
+  const [noise, ...others] = Object.keys(SLIDERS);
   const key = CURVES.map(({ name, label, dash, width = 2 }) => '<span><svg class="curves" ' +
     `width="28" height="8" aria-hidden="true"><polyline points="0,4 28,4" style="--color: ` +
-    `${color(name)}" stroke-width="${width}" stroke-dasharray="${dash}"/></svg> ${label}</span>`);
+    `${color(name)}" stroke-width="${width}" stroke-dasharray="${dash}"/></svg> ${label} ` +
+    `<output data-name="${name}"></output></span>`);
   root.innerHTML =
     '<div class="presets" role="group" aria-label="Examples">' +
     PRESETS.map(([name], k) => `<button type="button" value="${k}">${name}</button>`).join("") +
-    '</div><div class="sliders" role="group" aria-label="Settings">' +
-    Object.entries(SLIDERS).map((entry) => `<div>${slider(entry)}</div>`).join("") + "</div>" +
+    `</div><div class="noise">${label(noise)}` +
+    `${TRACK(`explorer-${noise}`, SLIDERS[noise][1].length - 1)}</div>` +
     '<p class="phase" role="status" aria-live="polite"></p>' +
     `<div class="plots"><div><svg class="course" role="img" aria-label="Course of the three weights ` +
-    `and the noisy loss over the steps"></svg><p class="key">${key.join("")}</p></div>` +
+    `and the noisy loss over the steps; thin: the last run"></svg><p class="key">${key.join("")}</p>` +
+    '<div class="time"><label for="explorer-time">time</label><input type="range" ' +
+    'id="explorer-time" min="0" max="400" value="0"><output for="explorer-time"></output></div></div>' +
     '<div><svg class="plane" role="img" aria-label="The plane of the two weights of the noise ' +
-    'path, with the start and the path of this run"></svg><p class="key">dot: start; line: its ' +
-    'way; solid: divergence; dashed: first growth</p></div></div><p class="thresholds"></p>' +
+    'path, with this run, its place at the chosen time, and the last run"></svg><p class="key">dot: ' +
+    'where it is at that time; line: its way; thin: the last run; solid: divergence; dashed: first ' +
+    'growth</p></div></div><div class="sliders" role="group" aria-label="Settings">' +
+    others.map(slider).join("") + '</div><p class="thresholds"></p>' +
     "<p>The same run in a terminal, from the folder of the project:</p><pre><code></code></pre>";
   const find = (selector) => root.querySelector(selector);
   const input = (name) => find(`#explorer-${name}`);
@@ -319,46 +308,82 @@ function mount(root) {
     const values = Object.entries(SLIDERS).map(([name, [, all]]) => [name, all[input(name).value]]);
     return { ...Object.fromEntries(values), ...FIXED };
   }
+  const nearest = (name, value) => { // its place on the slider
+    const away = SLIDERS[name][1].map((v) => (v === value ? 0 : Math.abs(v - value)));
+    return away.indexOf(Math.min(...away));
+  };
   function set(wanted) {
-    for (const [name, value] of Object.entries(wanted)) {
-      const away = SLIDERS[name][1].map((v) => (v === value ? 0 : Math.abs(v - value)));
-      input(name).value = away.indexOf(Math.min(...away));
-    }
+    for (const [name, value] of Object.entries(wanted)) input(name).value = nearest(name, value);
   }
+  let shown = null, settled = null, ghost = null; // the run in sight, at rest, and before that
+
   function update() {
-    const now = setting(), course = run(now), found = classify(course);
+    const now = setting(), course = run(now), found = classifyRun(course);
+    shown = Object.assign(course, { setting: now });
     for (const name of Object.keys(SLIDERS)) {
-      input(name).previousElementSibling.lastElementChild.value = shown(now[name]);
-      input(name).setAttribute("aria-valuetext", shown(now[name]));
+      find(`output[for="explorer-${name}"]`).value = said(now[name]);
+      input(name).setAttribute("aria-valuetext", said(now[name]));
     }
+    const gone = `the weights left all bounds at step ${course.diverged}`;
     find(".phase").innerHTML = `<span class="swatch" style="background: ` +
-      `${model.phaseColors[found.index]}"></span> <strong>${found.phase}</strong>: ` +
-      `${evidence(course, found)}.`;
+      `${PHASE_COLORS[found.index]}"></span> <strong>${found.phase}</strong>: ` +
+      `${evidence(found, course.diverged, gone)}.`;
     const values = [now.w1, now.u, now.w0, now.sigma_eps, now.eta, now.batch_size, now.M];
-    const [dec, cat, div] = model.thresholds(...values, now.sigma_x).map(short);
-    find(".thresholds").innerHTML = `From this start a kick outweighs the pull in one step below ` +
-      `σ<sub>ε</sub> = ${dec}, a weight grows at once above ${cat}, and the noise alone diverges ` +
-      `above ${div}.`;
+    const borders = model.thresholds(...values, now.sigma_x), [dec, cat, div] = borders.map(short);
+    paintTrack(find(".noise"), borders.map((border) => shareOf(SLIDERS.sigma_eps[1], border)));
+    find(".thresholds").innerHTML = `The colours of the slider: from this start a kick outweighs the ` +
+      `pull in one step below σ<sub>ε</sub> = ${dec}, a weight grows at once above ${cat}, and the ` +
+      `noise alone diverges above ${div}. Learning may carry a run across.`;
     find("code").textContent = command(now);
-    drawCourse(find(".course"), course, now.steps);
-    drawPlane(find(".plane"), now, course);
+    root.querySelectorAll(".presets button").forEach((button, k) => {
+      const same = Object.entries(PRESETS[k][1])
+        .every(([name, value]) => Number(input(name).value) === nearest(name, value));
+      button.setAttribute("aria-pressed", same);
+    });
+    draw();
   }
-  root.addEventListener("input", update);
+  // The chosen time is a share of the run on its logarithmic axis.
+  function draw() {
+    const { setting } = shown, last = shown.u.length - 1, time = find("#explorer-time");
+    const asked = Math.expm1((time.value / time.max) * Math.log1p(setting.steps));
+    const t = Math.min(Math.round(asked), last);
+    const old = ghost === shown ? null : ghost;
+    find('output[for="explorer-time"]').value = t ? `step ${t}` : "start";
+    time.setAttribute("aria-valuetext", t ? `step ${t}` : "start");
+    for (const { name } of CURVES)
+      find(`[data-name="${name}"]`).value = short(Math.abs(shown[name][t]));
+    drawCourse(find(".course"), shown, setting.steps, old, t);
+    drawPlane(find(".plane"), setting, shown, old, t);
+  }
+  function settle() { // a slider is let go, an example is chosen: the run before becomes the ghost
+    [ghost, settled] = [settled, shown];
+    draw();
+  }
+  root.addEventListener("input", ({ target }) => {
+    if (target.id === "explorer-time") return draw();
+    ghost = settled;
+    update();
+  });
+  root.addEventListener("change", ({ target }) => {
+    if (target.id !== "explorer-time") settle();
+  });
   root.addEventListener("click", ({ target }) => {
     if (target.matches(".presets button")) {
       set(PRESETS[target.value][1]);
       update();
+      settle();
     }
   });
   let width = 0; // redraw when it changes: on turning a phone, or folding the side bar
   new ResizeObserver(() => {
-    if (root.clientWidth !== width) update();
+    if (root.clientWidth !== width) draw();
     width = root.clientWidth;
   }).observe(root);
   set(PRESETS[2][1]);
   update();
+  settle();
   width = root.clientWidth;
 }
 
-globalThis.phaseExplorer = { randomNumbers, run, phaseIndex, classify, command };
+globalThis.phaseExplorer = { randomNumbers, run, phaseIndex, classify: classifyRun, command };
 if (typeof document !== "undefined") mount(document.getElementById("phase-explorer"));
