@@ -17,7 +17,6 @@ import numpy as np
 import pytest
 import torch
 from papermill import inspect_notebook
-
 from playwright.sync_api import Browser, Page
 from test_browser import OVERFLOW, reading
 
@@ -220,8 +219,13 @@ def noise_only_phase(model: MLP, sigma_eps: float, steps: int) -> int:
         gradients = torch.autograd.grad(loss, list(model.parameters()))
         with torch.no_grad():
             for parameter, gradient in zip(model.parameters(), gradients, strict=True):
-                parameter -= DEFAULT["eta"] * gradient
-    numbers = max(w) / w[0], w[-1] / w[0], max(losses) / losses[0], np.median(losses[-10:]) / losses[0]
+                parameter.sub_(DEFAULT["eta"] * gradient)
+    numbers = (
+        max(w) / w[0],
+        w[-1] / w[0],
+        max(losses) / losses[0],
+        np.median(losses[-10:]) / losses[0],
+    )
     return int(phase_index(*map(np.asarray, (*numbers, False))))
 
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 import hashlib
 
 from docutils import nodes
-from modules import SOURCES, bundle, sources
+from js_modules import SOURCES, bundle, sources
 from sphinx.application import Sphinx
 from sphinx.util.docutils import SphinxDirective
 

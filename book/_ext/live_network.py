@@ -1,8 +1,8 @@
-"""The directive ``{live-network}``: a network that trains in the page.
+"""The directives ``{live-network}``, a network that trains in the page, and ``{run-browser}``.
 
-Its modules in ``live/`` become one classic script, since a page that is opened from a file may load
-no module; the worker's part of it travels as text. That script and the images lie beside the pages
-that ask for them and are fetched by no other.
+Their scripts, images and runs lie beside the pages that ask for them and are fetched by no other.
+The part of a worker travels as text in the script of its page, since a page that is opened from a
+file may not load one.
 """
 
 from __future__ import annotations
@@ -13,34 +13,26 @@ from pathlib import Path
 
 from docutils import nodes
 from docutils.parsers.rst import directives
-from modules import SOURCES, bundle, sources
+from js_modules import SOURCES, bundle, sources
 from sphinx.application import Sphinx
 from sphinx.util.docutils import SphinxDirective
 
 ASSETS = "_static/live"  # Jupyter Book loads every script of book/_static on every page: not there
-USED = "live-network"
-HTML = """<link rel="stylesheet" href="{assets}/live.css">
+NETWORK = """<link rel="stylesheet" href="{assets}/live.css">
 <div class="live"{guided}><noscript>The live network needs JavaScript. Without it, run
 <code>python -m nin run</code> with a setting of your own.</noscript></div>
 <script defer src="{assets}/live.js"></script>
 """
+BROWSER = """<link rel="stylesheet" href="{assets}/live.css">
+<div class="run-browser"><noscript>The run browser needs JavaScript.</noscript></div>
+<script defer src="{assets}/runs.js"></script>
+<script defer src="{assets}/browser.js"></script>
+"""
 SCRIPT = """(() => {{
 "use strict";
-const WORKER = {worker};
-const HERE = document.currentScript.src;
-{page}pageModule.mountAll(HERE, WORKER);
+{constants}{modules}{call};
 }})();
 """
-
-
-def script() -> str:
-    """Return the script of the pages that ask for the network."""
-    from nin.companion.explorer import rule_module  # noqa: PLC0415  (importing them takes seconds,
-    from nin.companion.live import package_module  # noqa: PLC0415  and most builds need no script)
-
-    modules = sources(package=package_module(), rule=rule_module())
-    worker = json.dumps(bundle("worker", modules))
-    return SCRIPT.format(worker=worker, page=bundle("page", modules))
 
 
 class LiveNetwork(SphinxDirective):
@@ -50,26 +42,63 @@ class LiveNetwork(SphinxDirective):
 
     def run(self) -> list[nodes.Node]:
         """Return the place that the script fills."""
-        self.env.metadata[self.env.docname][USED] = True
-        assets = "../" * self.env.docname.count("/") + ASSETS
         guided = " data-guided" if "guided" in self.options else ""
-        return [nodes.raw("", HTML.format(assets=assets, guided=guided), format="html")]
+        return place(self, NETWORK, guided=guided)
+
+
+class RunBrowser(SphinxDirective):
+    """``{run-browser}``: the runs on record behind Figs. 1 to 3."""
+
+    def run(self) -> list[nodes.Node]:
+        """Return the place that the script fills."""
+        return place(self, BROWSER)
+
+
+def place(directive: SphinxDirective, html: str, **options: str) -> list[nodes.Node]:
+    """Note that a page asks for a directive's files, and return its HTML."""
+    env = directive.env
+    env.metadata[env.docname][directive.name] = True
+    assets = "../" * env.docname.count("/") + ASSETS
+    return [nodes.raw("", html.format(assets=assets, **options), format="html")]
+
+
+def network_files() -> dict[str, str]:
+    """Return the files of the live network by name."""
+    from nin.companion.explorer import rule_module  # noqa: PLC0415  (importing them takes seconds,
+    from nin.companion.live import images_script, package_module  # noqa: PLC0415  most builds do not)
+
+    modules = sources(package=package_module(), rule=rule_module())
+    worker = json.dumps(bundle("worker", modules))
+    constants = f"const HERE = document.currentScript.src;\nconst WORKER = {worker};\n"
+    call = "pageModule.mountAll(HERE, WORKER)"
+    script = SCRIPT.format(constants=constants, modules=bundle("page", modules), call=call)
+    return {"live.js": script, "images.js": images_script()}
+
+
+def browser_files() -> dict[str, str]:
+    """Return the files of the run browser by name."""
+    from nin.companion.explorer import rule_module  # noqa: PLC0415
+    from nin.companion.run_browser import browser_script  # noqa: PLC0415
+
+    modules = bundle("browser", sources(rule=rule_module()))
+    call = "browserModule.mountBrowsers(globalThis.ninRuns)"
+    script = SCRIPT.format(constants="", modules=modules, call=call)
+    return {"browser.js": script, "runs.js": browser_script()}
 
 
 def write_assets(app: Sphinx, exception: Exception | None) -> None:
-    """Write the scripts and the style beside the finished pages, if any page asks for them."""
-    used = any(USED in about for about in app.env.metadata.values())
-    if exception is not None or app.builder.format != "html" or not used:
+    """Write the files that pages ask for beside the finished pages."""
+    if exception is not None or app.builder.format != "html":
         return
-    from nin.companion.live import images_script  # noqa: PLC0415
-
+    files: dict[str, str] = {}
+    for name, make in (("live-network", network_files), ("run-browser", browser_files)):
+        if any(name in about for about in app.env.metadata.values()):
+            files |= make()
+    if not files:
+        return
+    files["live.css"] = "".join((SOURCES / f"{n}.css").read_text("utf8") for n in ("track", "live"))
     folder = Path(app.outdir) / ASSETS
     folder.mkdir(parents=True, exist_ok=True)
-    files = {
-        "live.js": script(),
-        "images.js": images_script(),
-        "live.css": "".join((SOURCES / f"{n}.css").read_text("utf8") for n in ("track", "live")),
-    }
     for name, content in files.items():
         (folder / name).write_text(content, encoding="utf8")
 
@@ -77,6 +106,7 @@ def write_assets(app: Sphinx, exception: Exception | None) -> None:
 def setup(app: Sphinx) -> dict[str, object]:
     """Register with Sphinx."""
     app.add_directive("live-network", LiveNetwork)
+    app.add_directive("run-browser", RunBrowser)
     app.connect("build-finished", write_assets)
     version = int(hashlib.sha256(Path(__file__).read_bytes()).hexdigest()[:12], base=16)
     return {"env_version": version, "parallel_read_safe": True, "parallel_write_safe": True}

@@ -13,7 +13,7 @@ import sympy
 from sympy import Expr, Symbol
 from sympy.codegen.rewriting import create_expand_pow_optimization
 
-from nin.companion.figures.style import NEXT, NIW, PHASE_COLORS, TRAIN
+from nin.companion.figures.style import NEXT, NIW, PHASE_COLORS, TEST, TRAIN
 from nin.linear import batch_draws as moments
 from nin.linear.model import LARGEST
 from nin.runs import phases
@@ -48,13 +48,14 @@ def arrow_function(arguments: Sequence[Symbol], values: Sequence[Expr]) -> str:
 
 
 def rule_module() -> str:
-    """Return the JavaScript module of the rule of the phases: its numbers, names and colours."""
-    values = {
+    """Return the JavaScript module of the rule of the phases, and of the book's colours."""
+    values: dict[str, object] = {
         "MARGIN": phases.MARGIN,
         "DECAYED": phases.DECAYED,
         "LAST": phases._LAST,
         "PHASES": list(Phase),
         "PHASE_COLORS": [PHASE_COLORS[phase] for phase in Phase],
+        "COLORS": {"train": TRAIN, "test": TEST, "w_ni": NIW, "next": NEXT},
     }
     return constants(values)
 

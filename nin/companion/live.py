@@ -7,7 +7,6 @@ noise are those that `nin.networks.training.train` draws from the same seed.
 from __future__ import annotations
 
 import base64
-import json
 import zlib
 
 import numpy as np
@@ -16,7 +15,6 @@ from torch import Tensor
 from torchvision.datasets import FashionMNIST
 
 from nin.companion.explorer import arrow_function, constants
-from nin.companion.figures.style import NEXT, NIW, TEST, TRAIN
 from nin.networks import training
 from nin.networks.data import Dataset, prepare, scale
 from nin.studies.borders.noise_only import quantiles
@@ -64,11 +62,10 @@ def images_script() -> str:
 
 
 def package_module() -> str:
-    """Return the JavaScript module of what the page takes from the package, beside images and rule."""
+    """Return the JavaScript module of what the page takes from the package."""
     train = small_images()[0][:N_TRAIN].float().div(255)
     curvature = s.Symbol("curvature")
     values: dict[str, object] = {
-        "COLORS": {"train": TRAIN, "test": TEST, "w_ni": NIW, "next": NEXT},
         "DENSE_STEPS": training.DENSE_STEPS,
         "STEPS_PER_DECADE": training.STEPS_PER_DECADE,
         "QUANTILES": quantiles("gaussian").tolist(),

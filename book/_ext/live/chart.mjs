@@ -1,8 +1,22 @@
-// A chart of curves over the steps of a run, on a logarithmic axis of steps.
+// A chart of curves over the steps of a run, or over noise strengths, on a logarithmic axis.
 // SVG by hand and no library: it takes the book's fonts and colours, also in the dark, and redraws
 // the few hundred records of a run in a millisecond or two.
 
 import { line, placeOf, points, power, short, text } from "./drawing.mjs";
+
+// An axis: where a value lies as a share of its length, the value there, ticks, and words for it.
+export const stepAxis = (total) => ({
+  share: (t) => Math.log1p(t) / Math.log1p(total),
+  back: (share) => Math.round(Math.expm1(share * Math.log1p(total))),
+  ticks: [0, 1, 10, 100, 1000, 10000].filter((t) => t <= total),
+  say: (t) => `at step ${t}`,
+});
+export const strengthAxis = (from, to) => ({
+  share: (s) => Math.log(s / from) / Math.log(to / from),
+  back: (share) => from * (to / from) ** share,
+  ticks: [0.1, 1, 10, 100, 1000].filter((s) => s >= from && s <= to),
+  say: (s) => `at strength ${short(s)}`,
+});
 
 const LEFT = 44, RIGHT = 8, TOP = 6, BOTTOM = 22;
 let charts = 0;
@@ -38,12 +52,12 @@ export function makeChart({ title, series, log, levels = [] }) {
   }
 
   // `curves`: { name: [steps, values] }; `ghosts`: earlier runs, { color, curves }.
-  function draw({ total, curves, ghosts, at }) {
-    shown = { total, curves, ghosts, at };
+  function draw({ axis, curves, ghosts, at }) {
+    shown = { axis, curves, at };
     const width = svg.clientWidth, height = svg.clientHeight;
     if (width < LEFT + RIGHT + 10) return; // folded away
     const right = width - RIGHT, bottom = height - BOTTOM;
-    const x = (t) => LEFT + ((right - LEFT) * Math.log1p(t)) / Math.log1p(total);
+    const x = (t) => LEFT + (right - LEFT) * axis.share(t);
     const kept = Object.keys(series).filter((name) => series[name].ghost);
     const old = ghosts.flatMap((ghost) => kept.map((name) => [ghost.color, ...ghost.curves[name]]));
     const here = Object.keys(series).filter((name) => curves[name]);
@@ -59,7 +73,7 @@ export function makeChart({ title, series, log, levels = [] }) {
       tick(10 ** k, (to - k) % by ? null : power(k));
       if (to - from < 3 && k < to) for (const f of [2, 5]) tick(f * 10 ** k, short(f * 10 ** k));
     }
-    for (const t of [0, 1, 10, 100, 1000, 10000].filter((t) => t <= total)) {
+    for (const t of axis.ticks) {
       parts.push(line(x(t), TOP, x(t), bottom, 'class="grid"'));
       parts.push(text(x(t), bottom + 15, t, 'text-anchor="middle"'));
     }
@@ -91,15 +105,15 @@ export function makeChart({ title, series, log, levels = [] }) {
       element.querySelector(`[data-name="${name}"]`).value = value;
       if (value) said.push(`${label.replace(/<[^>]*>/g, "")} ${value}`);
     }
-    const when = at === null ? "at the end" : `at step ${at}`;
+    const when = at === null ? "at the end" : shown.axis.say(at);
     svg.setAttribute("aria-label", `${spoken}${said.length ? `; ${when}: ${said.join(", ")}` : ""}`);
   }
-  // The step under a pointer, or null outside the frame.
-  function stepAt(event) {
+  // The value of the axis under a pointer, or null outside the frame.
+  function under(event) {
     const { left, width } = svg.getBoundingClientRect();
     const part = (event.clientX - left - LEFT) / (width - LEFT - RIGHT);
     if (!shown || part < 0 || part > 1) return null;
-    return Math.round(Math.expm1(part * Math.log1p(shown.total)));
+    return shown.axis.back(part);
   }
-  return { element, svg, draw, stepAt };
+  return { element, svg, draw, under };
 }

@@ -1,13 +1,13 @@
 // The live network in the page: controls, curves, runs to keep. The work is done by workers.
 
-import { CLASSES, COLORS, IMAGES } from "./package.mjs";
-import { makeChart } from "./chart.mjs";
+import { CLASSES, IMAGES } from "./package.mjs";
+import { makeChart, stepAxis } from "./chart.mjs";
 import { NIW, SIGMA, placeOf, short } from "./drawing.mjs";
 import { unpacked } from "./images.mjs";
 import { csv, download, keep, recall, store } from "./memory.mjs";
 import { mountPath } from "./path.mjs";
 import { classify, evidence } from "./phases.mjs";
-import { PHASES, PHASE_COLORS } from "./rule.mjs";
+import { COLORS, PHASES, PHASE_COLORS } from "./rule.mjs";
 import {
   CHOICES, DEFAULT, PICTURES, STRENGTHS, commands, described, fragment, settingOf, valid,
 } from "./settings.mjs";
@@ -325,7 +325,7 @@ function mount(root, { assets, workerSource, guided }) {
     const totals = kept.filter(({ drawn }) => drawn).map(({ course }) => course.step.at(-1) ?? 1);
     const total = Math.max(current?.total ?? setting.epochs * stepsPerEpoch(setting), ...totals);
     const curves = current ? curvesOf(current.course) : {};
-    charts.forEach((chart) => chart.draw({ total, curves, ghosts, at }));
+    charts.forEach((chart) => chart.draw({ axis: stepAxis(total), curves, ghosts, at }));
   }
   function readAt(step) {
     at = step;
@@ -390,7 +390,7 @@ function mount(root, { assets, workerSource, guided }) {
   });
   find(".charts").addEventListener("pointermove", (event) => {
     const chart = charts.find(({ svg }) => svg.contains(event.target));
-    if (chart) readAt(chart.stepAt(event));
+    if (chart) readAt(chart.under(event));
   });
   find(".charts").addEventListener("pointerleave", () => readAt(null));
   root.addEventListener("pointerdown", () => loadImages().catch(() => {}), { once: true });

@@ -1,7 +1,7 @@
-"""JavaScript modules as one classic script: a page that is opened from a file may load no module.
+"""JavaScript modules as one classic script: a page opened from a file may load no module.
 
-Of the language's forms, the modules use ``import { a, b } from "./name.mjs";`` and ``export`` before
-one function or constant: Node runs them as they are, and two patterns make a script of them.
+The modules say ``import { a, b } from "./name.mjs";`` and ``export`` before one function or
+constant, and no more: Node runs them as they are, and two patterns make a script of them.
 """
 
 from __future__ import annotations
@@ -37,6 +37,6 @@ def bundle(name: str, modules: dict[str, str]) -> str:
 
 
 def sources(**written: str) -> dict[str, str]:
-    """Return the text of all modules by name: those of the book, and those that the package writes."""
+    """Return the text of all modules by name, those of the book and those given as `written`."""
     kept = {path.stem: path.read_text(encoding="utf8") for path in SOURCES.glob("*.mjs")}
     return kept | written
