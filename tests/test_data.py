@@ -51,7 +51,7 @@ def nowhere(plain: Path, zipped: Path, tmp_path: Path, monkeypatch: pytest.Monke
     (The real files are asked for here so that they are found before the machine loses them.)
     """
     monkeypatch.delenv("NIN_DATA", raising=False)
-    monkeypatch.setattr(data, "PROJECT_DATA", tmp_path / "project")
+    monkeypatch.setattr(data, "DATA", tmp_path / "project")
     monkeypatch.setattr(data, "DEBIAN_DATA", Path("/usr/share/datasets") / f"none{os.getpid()}")
     with socket.socket() as unused:
         unused.bind(("127.0.0.1", 0))

@@ -20,11 +20,12 @@ from typing import Any
 import nbformat
 import papermill
 
+from nin.folders import HOME
 from nin.studies.experiment import check_type
-from nin.studies.records import PROJECT, source_hash
+from nin.studies.records import source_hash
 from nin.studies.study import Shelf
 
-PAGES = PROJECT / "book" / "figures"
+PAGES = HOME / "book" / "figures"
 _PLAIN = (bool, int, float, str, list, dict, types.NoneType)  # what papermill can pass
 _IPYTHON = {"In", "Out"}  # data that IPython keeps in the notebook's namespace
 _INJECTED = "injected-parameters"  # papermill's tag
@@ -171,7 +172,7 @@ def _tidy(notebook: nbformat.NotebookNode, page: Path, given: Mapping[str, Any])
     run = notebook.metadata.get("papermill", {})
     kept = ("duration", "end_time", "parameters", "version")
     notebook.metadata["papermill"] = {
-        "input_path": str(page.relative_to(PROJECT)) if page.is_relative_to(PROJECT) else page.name,
+        "input_path": str(page.relative_to(HOME)) if page.is_relative_to(HOME) else page.name,
         **{key: run[key] for key in kept if key in run},
     }
     notebook.metadata["nin"] = {"fingerprint": _fingerprint(notebook, given)}
