@@ -31,9 +31,9 @@ __all__ = [
 
 def __getattr__(name: str) -> Any:
     """Import a name when it is asked for: PyTorch takes seconds, and not every use needs it."""
-    rooms = ("runs", "networks", "networks.data", "networks.recorder", "studies", "curvature", "linear")
-    for room in rooms if name in __all__ else ():
-        if hasattr(module := import_module(f"nin.{room}"), name):
+    more = ("networks.data", "networks.recorder")
+    for room in ("runs", "networks", *more, "studies", "curvature", "linear"):
+        if name in __all__ and hasattr(module := import_module(f"nin.{room}"), name):
             return getattr(module, name)
     raise AttributeError(f"module 'nin' has no attribute {name!r}")
 
