@@ -220,7 +220,7 @@ def test_all_five_sources_are_tried_in_order_and_named_with_what_was_wrong(
     message = str(caught.value)
     places = [
         f"the folder {nowhere}: damaged",
-        f"the project's {tmp_path / 'project'}: damaged",
+        f"the usual {tmp_path / 'project'}: damaged",
         f"Debian's dataset-fashion-mnist in {tmp_path / 'debian'}: damaged",
         "torchvision's download: [Errno 2]",
         "`apt-get download dataset-fashion-mnist`: [Errno 2]",
