@@ -14,6 +14,7 @@ _paths = [str(ROOT), os.environ.get("PYTHONPATH")]
 os.environ["PYTHONPATH"] = os.pathsep.join(path for path in _paths if path)
 # Those kernels draw into the notebook; an inherited "agg" would drop their figures.
 os.environ.pop("MPLBACKEND", None)
+os.environ.pop("NIN_RESULTS", None)  # the committed records are tested
 
 
 def pytest_collectstart(collector: pytest.Collector) -> None:

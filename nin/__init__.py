@@ -9,22 +9,34 @@
 True
 """
 
-from nin.networks.data import Dataset
-from nin.networks.nodes import NoiseInjection, attach, detach
-from nin.networks.recorder import Recorder
-from nin.networks.training import train
-from nin.runs.history import History
-from nin.runs.phases import Phase, PhaseFinding, classify_phase
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
 
+if TYPE_CHECKING:
+    from nin.curvature import LocalLoss
+    from nin.linear import simulate
+    from nin.networks import MLP, Dataset, Loss, NoiseInjection, Observer, attach, detach, train
+    from nin.networks.data import load
+    from nin.networks.recorder import Recorder
+    from nin.runs import History, Phase, PhaseFinding, classify_phase, fit_decay, time_to
+    from nin.studies import FIG1, FIG2, FIG3, Experiment, run_or_load
+
+__version__ = "0.1.0"
 __all__ = [
-    "Dataset",
-    "History",
-    "NoiseInjection",
-    "Phase",
-    "PhaseFinding",
-    "Recorder",
-    "attach",
-    "classify_phase",
-    "detach",
-    "train",
-]
+    "FIG1", "FIG2", "FIG3", "MLP", "Dataset", "Experiment", "History", "LocalLoss", "Loss",
+    "NoiseInjection", "Observer", "Phase", "PhaseFinding", "Recorder", "attach", "classify_phase",
+    "detach", "fit_decay", "load", "run_or_load", "simulate", "time_to", "train",
+]  # fmt: skip
+
+
+def __getattr__(name: str) -> Any:
+    """Import a name when it is asked for: PyTorch takes seconds, and not every use needs it."""
+    more = ("networks.data", "networks.recorder")
+    for room in ("runs", "networks", *more, "studies", "curvature", "linear"):
+        if name in __all__ and hasattr(module := import_module(f"nin.{room}"), name):
+            return getattr(module, name)
+    raise AttributeError(f"module 'nin' has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})

@@ -1,23 +1,26 @@
-"""The command line: ``python -m nin data | run | sweep | figures | claims``."""
+"""The command line: ``nin data | run | sweep | figures | claims``, or ``python -m nin ...``.
+
+What a command needs is imported when it runs, so that ``--help`` answers at once.
+"""
 
 from __future__ import annotations
 
 import argparse
-import dataclasses
+import os
 import sys
 from collections.abc import Sequence
 from concurrent.futures import BrokenExecutor
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-import yaml
+from nin.folders import CHECKOUT, DATA, DISTRIBUTION, RESULTS
 
-from nin.networks.data import DataError, prepare
-from nin.runs.phases import classify_phase
-from nin.studies.experiment import EXPERIMENTS, Experiment, experiment, strengths
-from nin.studies.records import RESULTS, RecordError
-from nin.studies.run import RunRecord, run_or_load, run_path
+if TYPE_CHECKING:
+    from nin.studies.experiment import Experiment
+    from nin.studies.run import RunRecord
+    from nin.studies.study import Shelf
 
+_SAYS = "Noise injection nodes: data, runs, figure pages and claims."
 _DATA_EXAMPLES = """examples:
   python -m nin data
   python -m nin data --folder ~/fashion-mnist
@@ -28,16 +31,39 @@ _RUN_EXAMPLES = """examples:
 """
 _SWEEP_EXAMPLES = """examples:
   python -m nin sweep --experiment fig3 --K 0.01 0.1 1 --seeds 0 1 2 --epochs 10
+  python -m nin sweep --K 0.01 0.1 1 --seeds 0 1 2 --scheduler tcp://10.0.0.1:8786
 """
 _FIGURES_EXAMPLES = """examples:
   python -m nin figures                                  every page whose code or records changed
   python -m nin figures fig3_phases_ce -p epochs 5 -p sigma_eps '[60, 120]'
-  python -m nin figures fig3_phases_ce -f params/smoke.yml --output build/smoke
+  python -m nin figures fig3_phases_ce -f params/smoke_fig3_phases_ce.yml --output build/smoke
 """
 _CLAIMS_EXAMPLES = """examples:
   python -m nin claims
   python -m nin claims CLAIM_ID
 """
+_EXTRAS = {"book": ("matplotlib", "nbformat", "papermill", "yaml"), "cluster": ("distributed",)}
+_VARIABLE: dict[str, tuple[type, str]] = {
+    "loss": (str, "ce or mse"),
+    "eta": (float, "learning rate"),
+    "batch_size": (int, "samples per step"),
+    "epochs": (int, "passes over the 42,000 training images"),
+    "depth": (int, "hidden layers"),
+    "width": (int, "neurons of each"),
+    "activation": (str, "relu, tanh, gelu, softplus, sigmoid or linear"),
+    "layer": (str, "which layer the node is wired to: layers.0 is the first"),
+    "fixed": (bool, "each image keeps its eps, in place of a new one each epoch"),
+    "noise": (str, "law of eps: gaussian, uniform or rademacher"),
+    "bias": (bool, "train biases"),
+    "init": (str, "law of the initial weights: normal or truncated"),
+    "niw_fan_in": (str, "fan-in of the noise weights: layer, node or width"),
+    "mse_norm": (str, "squared error: mean, half_mean, half_sum or sum over the outputs"),
+    "scaling": (str, "of the pixels: std, variance or pixel"),
+    "split_seed": (int, "of the split into training and test images"),
+    "precision": (str, "float32 or bf16"),
+    "evaluations": (int, "per decade of steps, of the losses without noise"),
+}
+"""The fields of an experiment that have an option of that name: their type, and what they are."""
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -48,7 +74,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """
     options = _parser().parse_args(arguments)
     try:
-        options.command(options)
+        status = options.command(options)
+        sys.stdout.flush()
+    except KeyboardInterrupt:
+        print("\ninterrupted: finished runs are on record; say the same to go on", file=sys.stderr)
+        return 130
+    except BrokenPipeError:  # the reader, `head` say, has seen enough
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 141
     except BrokenExecutor:
         print(
             "error: a worker was killed, perhaps for want of memory (then try fewer --workers): "
@@ -56,94 +89,146 @@ def main(arguments: Sequence[str] | None = None) -> int:
             file=sys.stderr,
         )
         return 2
-    except (ValueError, DataError, RecordError, OSError) as error:
+    except ModuleNotFoundError as error:
+        library = (error.name or "").partition(".")[0]
+        extra = next((e for e, names in _EXTRAS.items() if library in names), None)
+        if extra is None:
+            raise
+        needs = f"pip install '{DISTRIBUTION}[{extra}]'"
+        print(f"error: this needs {library}, which is not installed: {needs}", file=sys.stderr)
+        return 2
+    except _mistakes() as error:
         print(f"error: {error}", file=sys.stderr)
         return 2
-    except KeyboardInterrupt:
-        print("\ninterrupted: finished runs are on record; say the same to go on", file=sys.stderr)
-        return 130
-    return 0
+    return status or 0
+
+
+def command() -> None:
+    """Run the command line of this process, and exit."""
+    sys.exit(main())
+
+
+def _mistakes() -> tuple[type[Exception], ...]:
+    """Return the errors that one line tells all about."""
+    from nin.networks.data import DataError  # noqa: PLC0415
+    from nin.studies.records import RecordError  # noqa: PLC0415
+
+    dask = sys.modules.get("distributed")  # a unit that killed four workers in turn
+    return ValueError, OSError, DataError, RecordError, *([dask.KilledWorker] if dask else [])
 
 
 def _data(options: argparse.Namespace) -> None:
+    from nin.networks.data import prepare  # noqa: PLC0415
+
     print(f"Fashion-MNIST is complete in {prepare(options.folder)}")
 
 
 def _run(options: argparse.Namespace) -> None:
+    from nin.studies.run import run_path, run_records  # noqa: PLC0415
+
     e = _experiment(options, options.seed, options.sigma_eps, options.K)
-    [record] = run_or_load([e], recompute=options.recompute, folder=options.results)
+    shelf = _shelf(options)
+    [record] = run_records([e], shelf)
     _report(record)
-    print(f"record: {run_path(e, Path(options.results))}")
+    print(f"record: {run_path(e, shelf.folder)}")
 
 
 def _sweep(options: argparse.Namespace) -> None:
+    from nin.studies.run import run_records  # noqa: PLC0415
+    from nin.studies.study import independent  # noqa: PLC0415
+
     given = [(s, None) for s in options.sigma_eps or []] + [(None, k) for k in options.K or []]
     if not given:
         raise ValueError("name the noise strengths: --sigma-eps 20 60, or --K 0.1 1")
-    grid = [_experiment(options, seed, s, k) for s, k in given for seed in options.seeds]
-    for record in run_or_load(
-        grid, recompute=options.recompute, folder=options.results, workers=options.workers
-    ):
+    seeds = independent(options.seeds)
+    grid = [_experiment(options, seed, s, k) for s, k in given for seed in seeds]
+    for record in run_records(grid, _shelf(options)):
         _report(record)
+
+
+def _shelf(options: argparse.Namespace) -> Shelf:
+    from nin.studies.away import cluster  # noqa: PLC0415
+    from nin.studies.study import Shelf  # noqa: PLC0415
+
+    return Shelf(
+        options.results,
+        "",
+        recompute=options.recompute,
+        executor=cluster(options.scheduler) if options.scheduler else None,
+        workers=getattr(options, "workers", None),
+    )
 
 
 def _figures(options: argparse.Namespace) -> None:
     from papermill.exceptions import PapermillExecutionError  # noqa: PLC0415
 
-    from nin.companion.pages import PAGES, is_current, run_page  # noqa: PLC0415
+    from nin.companion import pages  # noqa: PLC0415
 
     parameters: dict[str, object] = {}
     if options.file:
-        text = Path(options.file).read_text(encoding="utf8")
+        text = options.file.read_text(encoding="utf8")
         parameters = _yaml(text, f"the file {options.file}") or {}
         if not isinstance(parameters, dict):
             raise ValueError(f"{options.file} must hold lines of the form NAME: VALUE")
     parameters |= {name: _yaml(value, f"-p {name}") for name, value in options.parameter}
-    known = {page.stem: page for page in sorted(PAGES.glob("*.ipynb"))}
+    if options.scheduler:
+        parameters["scheduler"] = options.scheduler
+    known = {page.stem: page for page in sorted(pages.PAGES.glob("*.ipynb"))}
+    if not known:
+        where = "" if CHECKOUT else ": they come with the project's source, not with the package"
+        raise ValueError(f"there are no pages in {pages.PAGES}{where}")
     if unknown := sorted(set(options.pages) - set(known)):
         raise ValueError(f"no page {', '.join(unknown)}; there are: {', '.join(known)}")
     for name in options.pages or known:
-        if not (options.output or options.force) and is_current(known[name], parameters):
+        if not (options.output or options.force) and pages.is_current(known[name], parameters):
             print(f"{name} is up to date")
             continue
-        output = Path(options.output) / f"{name}.ipynb" if options.output else known[name]
+        output = options.output / f"{name}.ipynb" if options.output else known[name]
         print(f"executing {name} ...", flush=True)
         try:
-            run_page(known[name], parameters, output)
+            pages.run_page(known[name], parameters, output)
         except PapermillExecutionError as error:
             raise ValueError(f"{name} failed: {error.ename}: {error.evalue}") from error
         print(f"{output} is done")
 
 
 def _yaml(text: str, where: str) -> Any:
+    import yaml  # noqa: PLC0415
+
     try:
         return yaml.safe_load(text)
     except yaml.YAMLError as error:
         raise ValueError(f"{where} is not YAML: {' '.join(str(error).split())}") from error
 
 
-def _claims(options: argparse.Namespace) -> None:
-    from nin.companion.claims.ledger import ledger  # noqa: PLC0415
+def _claims(options: argparse.Namespace) -> int:
+    from nin.companion.claims.ledger import Verdict, ledger  # noqa: PLC0415
 
     claims = ledger()
     if unknown := sorted(set(options.ids) - {c.id for c in claims}):
         raise ValueError(f"no claim {', '.join(unknown)}; there are: {[c.id for c in claims]}")
-    for c in claims:
-        if not options.ids or c.id in options.ids:
-            print(f"{c}; page {c.page}")
+    asked = [c for c in claims if not options.ids or c.id in options.ids]
+    for c in asked:
+        print(f"{c}; page {c.page}")
+    return 2 if any(c.finding.verdict == Verdict.NOT_COMPUTED for c in asked) else 0
 
 
 def _experiment(
     options: argparse.Namespace, seed: int, sigma_eps: float | None, k: float | None
 ) -> Experiment:
-    changes = {name: getattr(options, name) for name in _variable() if hasattr(options, name)}
-    base = experiment(options.experiment)
-    changed = dataclasses.replace(base, seed=seed, **changes)
+    from dataclasses import replace  # noqa: PLC0415
+
+    from nin.studies.experiment import experiment, strengths  # noqa: PLC0415
+
+    changes = {name: getattr(options, name) for name in _VARIABLE if hasattr(options, name)}
+    changed = replace(experiment(options.experiment), seed=seed, **changes)
     [e] = strengths(changed, [] if k is None else [k], [] if sigma_eps is None else [sigma_eps])
     return e
 
 
 def _report(record: RunRecord) -> None:
+    from nin.runs.phases import classify_phase  # noqa: PLC0415
+
     e, h = record.experiment, record.history
     found = classify_phase(h)
     print(f"sigma_eps = {e.sigma_eps:.4g} (K = {e.K:.4g}), seed {e.seed}: {found.phase}")
@@ -156,20 +241,12 @@ def _report(record: RunRecord) -> None:
         )
 
 
-def _variable() -> dict[str, type]:
-    """Return name and type of the fields of an experiment that have an option of that name."""
-    fixed = {"sigma_eps", "seed"}
-    return {f.name: type(f.default) for f in dataclasses.fields(Experiment) if f.name not in fixed}
-
-
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(prog="python -m nin", description=__doc__)
+    parser = argparse.ArgumentParser(prog=_called(), description=_SAYS)
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
 
     data = _command(commands, "data", "find or fetch Fashion-MNIST and verify it", _DATA_EXAMPLES)
-    data.add_argument(
-        "--folder", help="where it lies or shall lie (default: $NIN_DATA, then data/)"
-    )
+    data.add_argument("--folder", help=f"where it lies or shall lie (default: $NIN_DATA or {DATA})")
     data.set_defaults(command=_data)
 
     run = _command(commands, "run", "train one configuration and name its phase", _RUN_EXAMPLES)
@@ -195,8 +272,11 @@ def _parser() -> argparse.ArgumentParser:
     figures.add_argument(
         "-p", "--parameter", nargs=2, action="append", default=[], metavar=("NAME", "VALUE")
     )
-    figures.add_argument("-f", "--file", help="YAML file of parameters, as in params/")
-    figures.add_argument("--output", help="folder for the executed pages (default: in place)")
+    figures.add_argument("-f", "--file", type=_path, help="YAML file of parameters, as in params/")
+    figures.add_argument(
+        "--output", type=_path, help="folder for the executed pages (default: in place)"
+    )
+    _add_scheduler(figures)
     figures.add_argument("--force", action="store_true", help="execute even what is up to date")
     figures.set_defaults(command=_figures)
 
@@ -208,29 +288,44 @@ def _parser() -> argparse.ArgumentParser:
     return parser
 
 
+def _called() -> str:
+    return "nin" if Path(sys.argv[0]).stem == "nin" else "python -m nin"
+
+
+def _path(text: str) -> Path:
+    return Path(text).expanduser()  # a shell leaves the ~ of --output=~/pages alone
+
+
 def _command(commands: Any, name: str, says: str, examples: str) -> argparse.ArgumentParser:
     return commands.add_parser(
         name,
         help=says,
         description=says,
-        epilog=examples,
+        epilog=examples.replace("python -m nin", _called()),
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
 
 
+def _add_scheduler(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--scheduler", metavar="ADDRESS", help="train on the workers of this Dask scheduler"
+    )
+
+
 def _add_experiment(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--experiment", default="fig3", help=f"start from {sorted(EXPERIMENTS)}")
-    parser.add_argument("--results", default=str(RESULTS), help="folder of the records")
+    parser.add_argument("--experiment", default="fig3", help="start from fig1, fig2 or fig3")
+    parser.add_argument("--results", type=_path, default=RESULTS, help="folder of the records")
     parser.add_argument("--recompute", action="store_true", help="train even what is on record")
+    _add_scheduler(parser)
     group = parser.add_argument_group("what to change in the experiment")
-    for name, kind in _variable().items():
-        option = f"--{name.replace('_', '-')}"
+    for name, (kind, says) in _VARIABLE.items():
+        how: dict[str, Any] = {"type": kind, "metavar": kind.__name__.upper()}
         if kind is bool:
-            action = argparse.BooleanOptionalAction
-            group.add_argument(option, action=action, default=argparse.SUPPRESS)
-        else:
-            group.add_argument(option, type=kind, default=argparse.SUPPRESS)
+            how = {"action": argparse.BooleanOptionalAction}
+        group.add_argument(
+            f"--{name.replace('_', '-')}", default=argparse.SUPPRESS, help=says, **how
+        )
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    command()

@@ -51,7 +51,7 @@ def nowhere(plain: Path, zipped: Path, tmp_path: Path, monkeypatch: pytest.Monke
     (The real files are asked for here so that they are found before the machine loses them.)
     """
     monkeypatch.delenv("NIN_DATA", raising=False)
-    monkeypatch.setattr(data, "PROJECT_DATA", tmp_path / "project")
+    monkeypatch.setattr(data, "DATA", tmp_path / "project")
     monkeypatch.setattr(data, "DEBIAN_DATA", Path("/usr/share/datasets") / f"none{os.getpid()}")
     with socket.socket() as unused:
         unused.bind(("127.0.0.1", 0))
@@ -220,7 +220,7 @@ def test_all_five_sources_are_tried_in_order_and_named_with_what_was_wrong(
     message = str(caught.value)
     places = [
         f"the folder {nowhere}: damaged",
-        f"the project's {tmp_path / 'project'}: damaged",
+        f"the usual {tmp_path / 'project'}: damaged",
         f"Debian's dataset-fashion-mnist in {tmp_path / 'debian'}: damaged",
         "torchvision's download: [Errno 2]",
         "`apt-get download dataset-fashion-mnist`: [Errno 2]",

@@ -15,6 +15,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from nin.folders import RESULTS
 from nin.networks import data as data_module
 from nin.runs.history import History
 from nin.studies import memorisation, recomputation, records, study, traces, walks, windows
@@ -24,7 +25,7 @@ from nin.studies.borders.saturation import outcomes
 from nin.studies.borders.search import Searching, Trials
 from nin.studies.experiment import FIG1, FIG2, FIG3, Experiment
 from nin.studies.memorisation import memory
-from nin.studies.records import RESULTS, MissingRecordError, RecordError, provenance, record_key
+from nin.studies.records import MissingRecordError, RecordError, provenance, record_key
 from nin.studies.run import history_arrays, history_of, run_records
 from nin.studies.study import Shelf, kept, train_runs
 from nin.studies.sweep import kept_all
@@ -363,7 +364,7 @@ def checkout(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     _git(root, "init", "--quiet")
     _git(root, "add", ".")
     _git(root, "commit", "--quiet", "--message", "first")
-    monkeypatch.setattr(records, "PROJECT", root.resolve())
+    monkeypatch.setattr(records, "PACKAGE", root.resolve() / "nin")
     records.source_hash.cache_clear()
     yield root
     records.source_hash.cache_clear()
@@ -394,7 +395,7 @@ def test_the_commit_of_another_repository_is_not_taken(
     assert provenance("cpu")["commit"] == ours
     export = checkout / "export"  # of this project, inside another repository
     shutil.copytree(checkout / "nin", export / "nin")
-    monkeypatch.setattr(records, "PROJECT", export.resolve())
+    monkeypatch.setattr(records, "PACKAGE", export.resolve() / "nin")
     assert provenance("cpu")["commit"] == "unknown"
 
 

@@ -96,9 +96,11 @@ def test_seeds_are_grouped_by_strength(copied: Path) -> None:
     assert list(runs) == RUNS[:2]
     for e, records in runs.items():
         assert [r.experiment for r in records] == [dataclasses.replace(e, seed=s) for s in (0, 1)]
-    for strengths, seeds in (([], [0]), (RUNS, [])):
-        with pytest.raises(ValueError, match="at least one noise strength and one seed"):
-            run_seeds(strengths, seeds, Shelf(copied, ""))
+    with pytest.raises(ValueError, match="at least one noise strength"):
+        run_seeds([], [0], Shelf(copied, ""))
+    for seeds in ([], [0, 0]):
+        with pytest.raises(ValueError, match="seeds must be one or more, each named once"):
+            run_seeds(RUNS, seeds, Shelf(copied, ""))
 
 
 def test_a_damaged_record_stops_the_sweep_before_it_trains(copied: Path) -> None:

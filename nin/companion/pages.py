@@ -8,40 +8,43 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
 import re
 import types
 from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from types import SimpleNamespace
 from typing import Any
 
 import nbformat
 import papermill
 
+from nin.folders import HOME
+from nin.studies.away import cluster
 from nin.studies.experiment import check_type
-from nin.studies.records import PROJECT, source_hash
+from nin.studies.records import source_hash, write_whole
 from nin.studies.study import Shelf
 
-PAGES = PROJECT / "book" / "figures"
+PAGES = HOME / "book" / "figures"
 _PLAIN = (bool, int, float, str, list, dict, types.NoneType)  # what papermill can pass
 _IPYTHON = {"In", "Out"}  # data that IPython keeps in the notebook's namespace
 _INJECTED = "injected-parameters"  # papermill's tag
 _WIDGET = "application/vnd.jupyter.widget-view+json"
 
 
-def read_parameters(namespace: Mapping[str, Any]) -> SimpleNamespace:
+def read_parameters(namespace: Mapping[str, Any], *may_be_empty: str) -> SimpleNamespace:
     """Check a page's parameters against the annotations in its parameters cell.
 
     Args:
         namespace: The notebook's ``globals()``, before anything else is defined.
+        *may_be_empty: Lists without which the page has a meaning.
 
     Returns:
         The parameters, as attributes. One value stands for a list of one.
 
     Raises:
-        ValueError: If a parameter is unknown or of the wrong type.
+        ValueError: If a parameter is unknown, of the wrong type, or empty.
     """
     annotations = namespace.get("__annotations__", {})
     plain = {
@@ -50,19 +53,28 @@ def read_parameters(namespace: Mapping[str, Any]) -> SimpleNamespace:
         if isinstance(value, _PLAIN) and not (name.startswith("_") or name in _IPYTHON)
     }
     kinds = {n: a if isinstance(a, str) else a.__name__ for n, a in annotations.items()}
-    return SimpleNamespace(**check_parameters(plain, kinds))
+    checked = check_parameters(plain, kinds)
+    for name, value in checked.items():
+        if value == [] and name not in may_be_empty:
+            raise ValueError(f"{name} must name one value at least, not []")
+    return SimpleNamespace(**checked)
 
 
 def shelf_for(p: SimpleNamespace, shelf: Shelf) -> Shelf:
     """Return the shelf of a page, on which it may make what is missing.
 
     Args:
-        p: Its parameters; ``results``, ``recompute`` and ``workers`` count where they are there.
+        p: Its parameters ``results``, ``recompute``, ``workers`` and ``scheduler``.
         shelf: The project's own; with ``results`` another folder takes its place.
     """
-    folder = Path(p.results) if p.results else shelf.folder
-    workers = getattr(p, "workers", 0) or None
-    return replace(shelf, folder=folder, may_make=True, recompute=p.recompute, workers=workers)
+    return replace(
+        shelf,
+        folder=Path(p.results) if p.results else shelf.folder,
+        may_make=True,
+        recompute=p.recompute,
+        executor=cluster(p.scheduler) if p.scheduler else None,
+        workers=p.workers or None,
+    )
 
 
 def check_parameters(given: Mapping[str, Any], known: Mapping[str, str]) -> dict[str, Any]:
@@ -73,20 +85,23 @@ def check_parameters(given: Mapping[str, Any], known: Mapping[str, str]) -> dict
         known: Type of each known parameter, such as ``"list[float]"``.
 
     Raises:
-        ValueError: If one is unknown or of the wrong type.
+        ValueError: If one is unknown, of the wrong type, or a list that names a value twice.
 
     >>> check_parameters({"sigma_eps": 60}, {"sigma_eps": "list[float]"})
     {'sigma_eps': [60.0]}
     """
     if unknown := sorted(set(given) - set(known)):
         raise ValueError(f"unknown parameter {', '.join(unknown)}; there are: {', '.join(known)}")
-    checked = {}
+    checked: dict[str, Any] = {}
     for name, value in given.items():
         single = known[name].startswith("list[") and isinstance(value, int | float)
         try:
             checked[name] = check_type(name, [value] if single else value, known[name])
         except ValueError as error:
             raise ValueError(f"{error}{_hint(name, value, known[name])}") from None
+        found = checked[name]
+        if isinstance(found, list) and len(set(found)) < len(found):
+            raise ValueError(f"{name} must name each value once, not {value}")
     return checked
 
 
@@ -111,6 +126,9 @@ def page_parameters(page: Path) -> dict[str, str]:
 def run_page(page: Path, parameters: Mapping[str, Any], output: Path, **options: Any) -> None:
     """Execute a page by papermill, with its parameters checked first.
 
+    It runs in the present folder, as under papermill itself, and leaves nothing beside the page,
+    even if it is killed.
+
     Args:
         page: The notebook.
         parameters: Those that differ from the defaults in its parameters cell.
@@ -126,20 +144,14 @@ def run_page(page: Path, parameters: Mapping[str, Any], output: Path, **options:
     notebook = nbformat.read(page, as_version=4)
     notebook.cells = [c for c in notebook.cells if _INJECTED not in c.metadata.get("tags", [])]
     output.parent.mkdir(parents=True, exist_ok=True)
-    source, partial = (output.with_suffix(f".{end}.ipynb") for end in ("source", "partial"))
-    try:
+    with TemporaryDirectory(prefix="nin-") as folder:
+        source, target = (Path(folder) / f"{part}-{page.name}" for part in ("source", "executed"))
         nbformat.write(notebook, source)
         patient = {"start_timeout": 600, "iopub_timeout": 600}  # papermill's 60 and 4 s are short
-        papermill.execute_notebook(
-            source, partial, given, cwd=str(page.parent), progress_bar=False, **patient | options
-        )
-        executed = nbformat.read(partial, as_version=4)
-        _tidy(executed, page, given)
-        nbformat.write(executed, partial)
-        os.replace(partial, output)
-    finally:
-        source.unlink(missing_ok=True)
-        partial.unlink(missing_ok=True)
+        papermill.execute_notebook(source, target, given, progress_bar=False, **patient | options)
+        executed = nbformat.read(target, as_version=4)
+    _tidy(executed, page, given)
+    write_whole(output, f"{nbformat.writes(executed)}\n".encode())
 
 
 def is_current(page: Path, parameters: Mapping[str, Any]) -> bool:
@@ -171,7 +183,7 @@ def _tidy(notebook: nbformat.NotebookNode, page: Path, given: Mapping[str, Any])
     run = notebook.metadata.get("papermill", {})
     kept = ("duration", "end_time", "parameters", "version")
     notebook.metadata["papermill"] = {
-        "input_path": str(page.relative_to(PROJECT)) if page.is_relative_to(PROJECT) else page.name,
+        "input_path": str(page.relative_to(HOME)) if page.is_relative_to(HOME) else page.name,
         **{key: run[key] for key in kept if key in run},
     }
     notebook.metadata["nin"] = {"fingerprint": _fingerprint(notebook, given)}

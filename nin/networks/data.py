@@ -24,13 +24,14 @@ import torch
 from torch import Tensor, nn
 from torchvision.datasets import FashionMNIST
 
+from nin.folders import DATA
+
 SHA256 = {
     "train-images-idx3-ubyte": "c59f468a2f672dc815687fe0f83887768d799fd8a3f3276145d20f83aa44d888",
     "train-labels-idx1-ubyte": "bad3541b69d912435c50bb6ba87bec294ff4f6a2e1246121d8633921760443d9",
     "t10k-images-idx3-ubyte": "5b4141f0afbad91edebe8549f8fcffe087ea10ca49f1dbef5c9a5cd8815ce37b",
     "t10k-labels-idx1-ubyte": "0402a96d92fd2663957122ceb108a494c5af83dab82d92729df917d7dec38c34",
 }
-PROJECT_DATA = Path(__file__).resolve().parents[2] / "data"
 DEBIAN_DATA = Path("/usr/share/datasets/fashion-mnist")
 SCALINGS = ("std", "variance", "pixel")
 N_TRAIN = 42_000
@@ -93,7 +94,7 @@ def load(scaling: str = "std", folder: str | Path | None = None, split_seed: int
     Args:
         scaling: See `scale`; App. B says only that the mean is subtracted and the variance divided
             by.
-        folder: Where the files lie, or shall lie; default ``$NIN_DATA``, then ``data/``.
+        folder: Where the files lie, or shall lie; default ``$NIN_DATA``, then `nin.folders.DATA`.
         split_seed: Seed of the shuffle before the split.
 
     Returns:
@@ -140,7 +141,7 @@ def prepare(folder: str | Path | None = None) -> Path:
     """Make sure that the four verified files are there, fetching them if need be.
 
     Args:
-        folder: Where the files lie, or shall lie; default ``$NIN_DATA``, then ``data/``.
+        folder: Where the files lie, or shall lie; default ``$NIN_DATA``, then `nin.folders.DATA`.
 
     Returns:
         The root folder that `torchvision.datasets.FashionMNIST` takes.
@@ -148,7 +149,7 @@ def prepare(folder: str | Path | None = None) -> Path:
     Raises:
         DataError: If the files cannot be had, one is damaged, or the folder cannot be written.
     """
-    root = Path(folder or os.environ.get("NIN_DATA") or PROJECT_DATA).expanduser()
+    root = Path(folder or os.environ.get("NIN_DATA") or DATA).expanduser()
     raw = root / "FashionMNIST" / "raw"
     missing = [name for name in SHA256 if not (raw / name).exists()]
     if missing:
@@ -206,8 +207,8 @@ def _sources(root: Path) -> Iterator[tuple[str, Path]]:
     """Yield each place to look, fetching only when the ones before had nothing."""
     yield f"the folder {root / 'FashionMNIST/raw'}", root / "FashionMNIST" / "raw"
     yield f"the folder {root}", root
-    if root != PROJECT_DATA:
-        yield f"the project's {PROJECT_DATA}", PROJECT_DATA / "FashionMNIST" / "raw"
+    if root != DATA:
+        yield f"the usual {DATA}", DATA / "FashionMNIST" / "raw"
     yield f"Debian's dataset-fashion-mnist in {DEBIAN_DATA}", DEBIAN_DATA
     with tempfile.TemporaryDirectory() as tmp:
         yield "torchvision's download", _torchvision_download(Path(tmp))

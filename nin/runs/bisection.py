@@ -44,7 +44,8 @@ def find_border(
         low: Smallest sigma_eps to look at, > 0.
         high: Largest, > `low`.
         seeds: Number of independent runs.
-        tolerance: Relative width of the last brackets.
+        tolerance: Relative width of the last brackets; where floating-point numbers lie further
+            apart, the search ends there.
 
     Raises:
         ValueError: If the range or the number of seeds is empty.
@@ -60,10 +61,11 @@ def find_border(
         )
     lo, hi = np.full(seeds, np.log(low)), np.full(seeds, np.log(high))
     at_low, at_high = (np.asarray(past(np.exp(ends)), bool) for ends in (lo, hi))
-    while (hi - lo).max() > tolerance:
-        middle = (lo + hi) / 2
+    middle = (lo + hi) / 2
+    while (hi - lo).max() > tolerance and ((lo < middle) & (middle < hi)).any():
         beyond = np.asarray(past(np.exp(middle)), bool)
         hi, lo = np.where(beyond, middle, hi), np.where(beyond, lo, middle)
+        middle = (lo + hi) / 2
     middle = ((lo + hi) / 2)[~at_low & at_high]
     n, width = len(middle), float((hi - lo).max())
     value = float(np.exp(middle.mean())) if n else float("nan")

@@ -17,6 +17,10 @@ from nin.networks.training import PRECISIONS
 from nin.studies.records import record_key
 
 D_IN, D_OUT = 784, 10
+MOST = {"sigma_eps": 3e38, "epochs": 10**6, "depth": 1000, "evaluations": 10_000}
+"""What has a use at most: float32 ends there, and a slip of the hand begins."""
+MOST_WEIGHTS = 10**9
+"""Of one network: 4 GB in float32, and training holds them three times."""
 
 
 @dataclass(frozen=True)
@@ -210,9 +214,20 @@ def _check_ranges(e: Experiment) -> None:
         raise ValueError(f"sigma_eps must be finite and >= 0, not {e.sigma_eps}")
     if not (math.isfinite(e.eta) and e.eta > 0):
         raise ValueError(f"eta must be finite and > 0, not {e.eta}")
+    if not math.isfinite(D_IN / e.eta):
+        raise ValueError(f"eta must be at least 1e-300, not {e.eta}: d_in/eta is not finite")
     for name in ("epochs", "depth", "width", "batch_size", "evaluations"):
         if getattr(e, name) < 1:
             raise ValueError(f"{name} must be >= 1, not {getattr(e, name)}")
+    for name, most in MOST.items():
+        if getattr(e, name) > most:
+            raise ValueError(f"{name} must be at most {most:g}, not {getattr(e, name):g}")
+    weights = e.width * (D_IN + (e.depth - 1) * e.width + D_OUT)
+    if weights > MOST_WEIGHTS:
+        raise ValueError(
+            f"width {e.width} and depth {e.depth} make {weights:.3g} weights; this trains networks "
+            f"of at most {MOST_WEIGHTS:.0e}"
+        )
     if e.batch_size > N_TRAIN:
         raise ValueError(
             f"batch_size must be at most {N_TRAIN}, the training set, not {e.batch_size}"

@@ -13,6 +13,7 @@ import torch
 from numpy.typing import ArrayLike
 from torch import nn
 
+from nin.folders import RESULTS
 from nin.networks.data import Dataset
 from nin.networks.losses import accuracy
 from nin.networks.nodes import one_node
@@ -20,8 +21,7 @@ from nin.networks.seeds import generator
 from nin.networks.training import epoch_noise
 from nin.runs.history import CLEAN_QUANTITIES
 from nin.studies.experiment import FIG1, Experiment
-from nin.studies.records import RESULTS
-from nin.studies.study import Shelf, images, kept, together, train_runs
+from nin.studies.study import Shelf, images, independent, kept, together, train_runs
 from nin.studies.sweep import kept_all
 
 MEMORISATION = Shelf(RESULTS / "memorisation", "memorisation", may_make=False)
@@ -123,8 +123,8 @@ def memory(
         RecordError: If a record is damaged, missing or cannot be written.
     """
     asked = [
-        Memorising(dataclasses.replace(base, seed=int(k)), float(label_noise), int(n_images))
-        for k in seeds
+        Memorising(dataclasses.replace(base, seed=k), float(label_noise), int(n_images))
+        for k in independent(seeds)
     ]
     found = kept_all(_memory, asked, shelf)
     arrays: dict[str, Any] = {"made": together([one["made"] for one in found])}

@@ -23,8 +23,8 @@ from typing import Any, TypeVar
 import numpy as np
 import torch
 
-PROJECT = Path(__file__).resolve().parents[2]
-RESULTS = PROJECT / "results"
+from nin.folders import PACKAGE
+
 FORMAT = 1
 """Raise it when a change of the training loop makes old records wrong: all are made anew."""
 Made = dict[str, str | int | float]
@@ -37,7 +37,19 @@ class RecordError(RuntimeError):
 
 
 class MissingRecordError(RecordError):
-    """A record is not there, and may not be made."""
+    """A record, or a part of it, is not there and may not be made.
+
+    Attributes:
+        path: Where it lies, or would lie.
+    """
+
+    def __init__(self, says: str, path: Path) -> None:  # noqa: D107
+        super().__init__(says)
+        self.path = path
+
+    def __reduce__(self) -> tuple[type, tuple[str, Path]]:
+        """Let a process send it to another."""
+        return type(self), (str(self), self.path)
 
 
 def record_key(asked: object) -> str:
@@ -77,11 +89,11 @@ def write_record(
     content = io.BytesIO()
     np.savez_compressed(content, sha256=np.array(_seal(sealed)), **sealed)  # type: ignore[arg-type]
     try:
-        _write(path, content.getvalue())
+        write_whole(path, content.getvalue())
     except OSError as error:
         rescue = Path(tempfile.gettempdir()) / path.name
         try:
-            _write(rescue, content.getvalue())
+            write_whole(rescue, content.getvalue())
             kept = f"It is kept as {rescue}: make room, move it there, and say the same again."
         except OSError:
             kept = "Make room and say the same again: only this one is made anew."
@@ -144,9 +156,9 @@ def provenance(device: str) -> Made:
 def source_hash() -> str:
     """Return 16 hexadecimal digits of a hash of the package's source, whatever git knows of it."""
     digest = hashlib.sha256()
-    files = (PROJECT / "nin").rglob("*")
+    files = PACKAGE.rglob("*")
     for source in sorted(f for f in files if f.suffix in (".py", ".mplstyle")):
-        digest.update(source.relative_to(PROJECT).as_posix().encode())
+        digest.update(source.relative_to(PACKAGE.parent).as_posix().encode())
         digest.update(source.read_bytes())
     return digest.hexdigest()[:16]
 
@@ -200,7 +212,7 @@ def _seal(arrays: Mapping[str, np.ndarray]) -> str:
     return digest.hexdigest()
 
 
-def _write(path: Path, content: bytes) -> None:
+def write_whole(path: Path, content: bytes) -> None:
     """Write a file whole: under another name first, on the disk before it is renamed."""
     path.parent.mkdir(parents=True, exist_ok=True)
     descriptor, partial = tempfile.mkstemp(dir=path.parent, prefix=".partial-")
@@ -220,16 +232,18 @@ def _commit() -> str:
     """Return the commit of the package, marked if its source was changed since."""
     clean = {name: value for name, value in os.environ.items() if not name.startswith("GIT_")}
 
+    root = PACKAGE.parent
+
     def git(*words: str) -> str:
         done = subprocess.run(
-            ["git", *words], cwd=PROJECT, env=clean, capture_output=True, text=True, check=True
+            ["git", *words], cwd=root, env=clean, capture_output=True, text=True, check=True
         )
         return done.stdout.strip()
 
     try:
-        if Path(git("rev-parse", "--show-toplevel")).resolve() != PROJECT:
+        if Path(git("rev-parse", "--show-toplevel")).resolve() != root:
             return "unknown"  # an export that lies in another repository
-        changed = "-dirty" if git("status", "--porcelain", "--", "nin") else ""
+        changed = "-dirty" if git("status", "--porcelain", "--", PACKAGE.name) else ""
         return git("rev-parse", "--short", "HEAD") + changed
     except (OSError, subprocess.CalledProcessError):
         return "unknown"

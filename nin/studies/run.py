@@ -13,11 +13,12 @@ from typing import Any
 
 from numpy.typing import ArrayLike
 
+from nin.folders import RESULTS
 from nin.runs.history import History
 from nin.studies.experiment import Experiment
-from nin.studies.records import RESULTS, Made, MissingRecordError, provenance, write_record
-from nin.studies.study import Shelf, alike, default_device, kept, train_runs
-from nin.studies.sweep import kept_all
+from nin.studies.records import Made, MissingRecordError, provenance, write_record
+from nin.studies.study import Shelf, alike, default_device, independent, kept, train_runs
+from nin.studies.sweep import device_of, kept_all
 
 RUNS = Shelf(RESULTS, "", may_make=False)
 LOCKSTEP_RUNS = 16
@@ -82,18 +83,18 @@ def run_or_load(
 
 def run_records(experiments: Sequence[Experiment], shelf: Shelf) -> list[RunRecord]:
     """Return the record of each experiment; see `run_or_load`."""
-    if default_device() != "cpu" and shelf.executor is None and shelf.may_make:
+    if shelf.may_make and device_of(shelf.executor) != "cpu":
         groups: dict[Experiment, list[Experiment]] = {}
-        for e in experiments:
-            groups.setdefault(alike(e), []).append(e)
+        for e in dict.fromkeys(experiments):
+            if shelf.recompute or not run_path(e, shelf.folder).exists():
+                groups.setdefault(alike(e), []).append(e)
         parts = [
             tuple(group[i : i + LOCKSTEP_RUNS])
             for group in groups.values()
             for i in range(0, len(group), LOCKSTEP_RUNS)
         ]
-        found = kept_all(_in_lockstep, parts, dataclasses.replace(shelf, workers=1))
-        records = {r.experiment: r for part in found for r in part}
-        return [records[e] for e in experiments]
+        kept_all(_in_lockstep, parts, dataclasses.replace(shelf, workers=1))
+        shelf = dataclasses.replace(shelf, recompute=False, may_make=False)
     return kept_all(run_record, experiments, shelf)
 
 
@@ -142,10 +143,11 @@ def run_seeds(
         The records over seeds, by experiment.
 
     Raises:
-        ValueError: If there is no experiment or no seed.
+        ValueError: If there is no experiment or no seed, or a seed is named twice.
     """
-    if not strengths or not seeds:
-        raise ValueError("nothing to run: give at least one noise strength and one seed")
+    if not strengths:
+        raise ValueError("nothing to run: give at least one noise strength")
+    seeds = independent(seeds)
     grid = [dataclasses.replace(e, seed=s) for e in strengths for s in seeds]
     records = run_records(grid, shelf)
     n = len(seeds)

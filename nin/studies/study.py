@@ -6,7 +6,7 @@ import os
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import Executor
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field, replace
 from functools import lru_cache
 from pathlib import Path
@@ -18,6 +18,7 @@ from filelock import FileLock
 from numpy.typing import ArrayLike
 from torch import nn
 
+from nin.folders import how_to_make
 from nin.networks.data import Dataset, load
 from nin.networks.training import Observer, train
 from nin.runs.history import History
@@ -33,6 +34,7 @@ from nin.studies.records import (
 )
 
 T = TypeVar("T")
+_LEFT, _DAY = ("partial", "probe", "seen"), 86_400.0  # seconds
 
 
 @dataclass(frozen=True)
@@ -60,13 +62,33 @@ class Shelf:
     progress: bool | None = None
     since: float | None = None
 
+    def __post_init__(self) -> None:
+        """Let the folder be the same one wherever a process stands."""
+        object.__setattr__(self, "folder", Path(self.folder).expanduser().absolute())
+
     def is_stale(self, when: float) -> bool:
         """Tell whether what was made at this time is to be made again."""
         return self.recompute and (self.since is None or when < self.since)
 
-    def refuse(self, what: object) -> MissingRecordError:
+    def path(self, stem: str, asked: object) -> Path:
+        """Return where a record lies; see `kept`."""
+        return self.folder / f"{stem}-{record_key(asked)}.npz"
+
+    def refuse(self, what: object, path: Path) -> MissingRecordError:
         """Return the error of a record that is not there and may not be made."""
-        return MissingRecordError(f"{what}; `python -m nin figures {self.page}` makes it")
+        return MissingRecordError(f"{what}; {how_to_make(self.page)}", path)
+
+
+def independent(seeds: Sequence[int]) -> list[int]:
+    """Return the seeds of runs that are to count as independent.
+
+    Raises:
+        ValueError: If there is none, or one is named twice.
+    """
+    found = [int(seed) for seed in seeds]
+    if not found or len(set(found)) < len(found):
+        raise ValueError(f"seeds must be one or more, each named once, not {found}")
+    return found
 
 
 def train_runs(
@@ -139,10 +161,10 @@ def kept(
         MissingRecordError: If it is not there and may not be made.
         RecordError: If it is damaged, is of something else, or cannot be written.
     """
-    path = shelf.folder / f"{stem}-{record_key(asked)}.npz"
+    path = shelf.path(stem, asked)
     if not path.exists() or shelf.is_stale(path.stat().st_mtime):
         if not shelf.may_make:
-            raise shelf.refuse(f"{path} is missing")
+            raise shelf.refuse(f"{path} is missing", path)
         check_writable(shelf.folder)
         with one_thread():
             made, begun = provenance(default_device()), time.perf_counter()
@@ -163,7 +185,7 @@ def read_rows(stem: str, asked: object, shelf: Shelf) -> dict[str, Any]:
     Raises:
         RecordError: If it is damaged, or is of something else.
     """
-    path = shelf.folder / f"{stem}-{record_key(asked)}.npz"
+    path = shelf.path(stem, asked)
     return read_record(path, asked, dict) if path.exists() else {}
 
 
@@ -185,7 +207,7 @@ def add_rows(
     Raises:
         RecordError: As for `kept`.
     """
-    path = shelf.folder / f"{stem}-{record_key(asked)}.npz"
+    path = shelf.path(stem, asked)
     with in_turn(shelf.folder):
         old = read_rows(stem, asked, shelf)
         columns = {name: np.atleast_1d(values) for name, values in rows.items()}
@@ -241,7 +263,7 @@ def in_turn(folder: Path) -> FileLock:
 
 
 def check_writable(folder: Path) -> None:
-    """Fail before the training, not after it.
+    """Fail before the training, not after it; take away what killed processes left long ago.
 
     Raises:
         RecordError: If no file can be written there.
@@ -250,7 +272,12 @@ def check_writable(folder: Path) -> None:
         folder.mkdir(parents=True, exist_ok=True)
         trial = folder / f".probe-{os.getpid()}"
         trial.touch()
+        now = trial.stat().st_mtime  # by the clock of the disk
         trial.unlink()
+        for left in (f for name in _LEFT for f in folder.glob(f".{name}-*")):
+            with suppress(FileNotFoundError):  # another process does the same
+                if left.stat().st_mtime < now - _DAY:
+                    left.unlink()
     except OSError as error:
         raise RecordError(
             f"cannot write records to {folder}: {error}. Name another folder or change its rights."

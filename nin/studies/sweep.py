@@ -6,30 +6,34 @@ import multiprocessing
 import os
 import signal
 import threading
-from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import Executor, ProcessPoolExecutor, as_completed
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import Executor, Future, ProcessPoolExecutor, as_completed
 from contextlib import contextmanager
 from dataclasses import replace
 from functools import partial
 from multiprocessing.connection import wait
+from pathlib import Path
 from typing import TypeVar
 
 from tqdm.auto import tqdm
 
 from nin.networks.training import hide_bar
+from nin.studies.away import Parcel, make_there, seen_by_workers, take_in
 from nin.studies.recomputation import recomputation
-from nin.studies.records import MissingRecordError, record_key
-from nin.studies.study import Shelf
+from nin.studies.records import MissingRecordError, record_key, source_hash
+from nin.studies.study import Shelf, default_device
 
 Item = TypeVar("Item")
 T = TypeVar("T")
+_ROUNDS = 2  # one more for what another process changed while a worker elsewhere was adding to it
 
 
 def kept_all(one: Callable[[Item, Shelf], T], items: Sequence[Item], shelf: Shelf) -> list[T]:
     """Return what is on record of each item, making what is missing side by side.
 
     Each record is written as it is made, so a study that is stopped at any moment, even killed,
-    loses at most what is in flight, and the same call goes on from there.
+    loses at most what is in flight, and the same call goes on from there. A worker of the shelf's
+    executor that sees the folder writes there; one that does not sends its records back.
 
     Args:
         one: Reads or makes one, by `kept`; at the top of a module, so that a process finds it.
@@ -42,24 +46,13 @@ def kept_all(one: Callable[[Item, Shelf], T], items: Sequence[Item], shelf: Shel
         KeyboardInterrupt: On Ctrl-C; what had ended is on record.
     """
     with recomputation(shelf, record_key([repr(item) for item in items])) as shelf:
-        on_record = replace(shelf, may_make=False)
         found: dict[Item, T] = {}
-        for item in dict.fromkeys(items):
-            try:
-                found[item] = one(item, on_record)
-            except MissingRecordError:
-                if not shelf.may_make:
-                    raise
-        todo = [item for item in dict.fromkeys(items) if item not in found]
-        alone = replace(shelf, executor=None, progress=shelf.progress if len(todo) == 1 else False)
-        spread(
-            partial(_make, one, alone),
-            todo,
-            executor=shelf.executor,
-            workers=shelf.workers,
-            progress=shelf.progress,
-        )
-        found |= {item: one(item, on_record) for item in todo}
+        look = replace(shelf, may_make=False)
+        for _ in range(_ROUNDS):
+            todo = _look(one, items, look, found, raises=not shelf.may_make)
+            _make_all(one, todo, shelf)
+            look = replace(look, recompute=False)  # a worker's clock may be slow
+        _look(one, items, look, found, raises=True)
     return [found[item] for item in items]
 
 
@@ -70,6 +63,7 @@ def spread(
     executor: Executor | None = None,
     workers: int | None = None,
     progress: bool | None = None,
+    receive: Callable[[Item, T], object] | None = None,
 ) -> list[T]:
     """Call a function on each item, in processes or over any executor, in no set order.
 
@@ -83,10 +77,11 @@ def spread(
     Args:
         call: What to call; at the top of a module, or a partial of such.
         items: Its arguments.
-        executor: Any `concurrent.futures` executor, such as Dask's
-            ``Client(address).get_executor()``; default: processes on this machine.
+        executor: Any `concurrent.futures` executor, such as `nin.studies.away.cluster`; default:
+            processes on this machine.
         workers: Processes at once; default: one per core.
         progress: Whether to show a bar; default: on a terminal or in a notebook, not in CI.
+        receive: Called here with an item and its result as soon as that comes from an executor.
 
     Returns:
         What the calls return, in the order of `items`.
@@ -99,13 +94,16 @@ def spread(
     if executor is None:
         fresh = multiprocessing.get_context("spawn")  # fork is not safe beside torch's threads
         executor = ProcessPoolExecutor(workers, mp_context=fresh, initializer=_start_worker)
-    futures = []
+    futures: dict[Future[T], Item] = {}
     try:
         with _ctrl_c_blocked():  # the workers inherit that, and so are deaf from the first moment
-            futures += [executor.submit(call, item) for item in items]
+            for item in items:
+                futures[executor.submit(call, item)] = item
         with tqdm(total=len(items), unit="run", disable=hide_bar(progress)) as bar:
             for future in as_completed(futures):
-                future.result()
+                result = future.result()
+                if receive is not None:
+                    receive(futures[future], result)
                 bar.update()
         return [future.result() for future in futures]
     except BaseException:
@@ -121,9 +119,53 @@ def spread(
             executor.shutdown(cancel_futures=True)
 
 
+def _look(
+    one: Callable[[Item, Shelf], T],
+    items: Sequence[Item],
+    shelf: Shelf,
+    found: dict[Item, T],
+    raises: bool,
+) -> dict[Item, Path]:
+    """Add what is on record to what was found; return what is not, and where it would lie."""
+    todo = {}
+    for item in dict.fromkeys(items):
+        try:
+            if item not in found:
+                found[item] = one(item, shelf)
+        except MissingRecordError as error:
+            if raises:
+                raise
+            todo[item] = error.path
+    return todo
+
+
+def _make_all(
+    one: Callable[[Item, Shelf], object], todo: Mapping[Item, Path], shelf: Shelf
+) -> None:
+    """Make records side by side."""
+    alone = replace(shelf, executor=None, progress=shelf.progress if len(todo) == 1 else False)
+    if shelf.executor is None:
+        make = partial(_make, one, alone)
+        spread(make, list(todo), workers=shelf.workers, progress=shelf.progress)
+    elif todo:
+        with seen_by_workers(shelf.folder) as mark:
+            spread(
+                partial(make_there, one, alone, mark, source_hash()),
+                [Parcel(item, path) for item, path in todo.items()],
+                executor=shelf.executor,
+                progress=shelf.progress,
+                receive=take_in,
+            )
+
+
 def _make(one: Callable[[Item, Shelf], object], shelf: Shelf, item: Item) -> None:
     """Make one record, and send nothing back: it is read from its file."""
     one(item, shelf)
+
+
+def device_of(executor: Executor | None) -> str:
+    """Return where the workers of an executor train, by one of them; None: here."""
+    return default_device() if executor is None else executor.submit(default_device).result()
 
 
 def _cores() -> int:
@@ -133,6 +175,9 @@ def _cores() -> int:
 
 @contextmanager
 def _ctrl_c_blocked() -> Iterator[None]:
+    if not hasattr(signal, "pthread_sigmask"):  # Windows: a worker that starts may hear it
+        yield
+        return
     before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
     try:
         yield

@@ -15,10 +15,10 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from nin.folders import RESULTS
 from nin.networks.nodes import one_node
 from nin.studies.experiment import FIG1, Experiment
-from nin.studies.records import RESULTS
-from nin.studies.study import Shelf, kept, train_runs
+from nin.studies.study import Shelf, independent, kept, train_runs
 from nin.studies.sweep import kept_all
 
 WALKS = Shelf(RESULTS / "walks", "fig1_decay", may_make=False)
@@ -55,7 +55,7 @@ def increments(base: Experiment, seeds: Sequence[int], shelf: Shelf) -> np.ndarr
     Raises:
         RecordError: If a record is damaged, missing or cannot be written.
     """
-    asked = [Walk(replace(base, seed=int(k), evaluations=1)) for k in seeds]
+    asked = [Walk(replace(base, seed=k, evaluations=1)) for k in independent(seeds)]
     return np.array(kept_all(_walk, asked, shelf))
 
 

@@ -17,6 +17,8 @@ from enum import StrEnum
 from functools import cached_property
 
 from nin.companion import claims
+from nin.networks.data import DataError
+from nin.studies.records import RecordError
 
 
 class Verdict(StrEnum):
@@ -26,6 +28,7 @@ class Verdict(StrEnum):
     CORRECTED = "reproduced with a correction"
     DIFFERS = "differs"
     NOT_TESTED = "not tested"
+    NOT_COMPUTED = "not computed"
 
 
 @dataclass(frozen=True)
@@ -37,7 +40,8 @@ class Finding:
         says: One sentence that a reader of the ledger understands, without the number.
         value: The measured number, in the unit that `quantity` names.
         err: One standard error of `value`; 0 for an exact (symbolic) result.
-        n: How many independent runs or draws stand behind `value`.
+        n: How many independent runs or draws stand behind `value`; 0 where the test failed, and
+            `says` tells why.
         quantity: What `value` is, with its unit.
     """
 
@@ -54,6 +58,8 @@ class Finding:
         Raises:
             ValueError: If `value` or `err` is not finite, `err` is negative, or `n` < 1.
         """
+        if self.verdict == Verdict.NOT_COMPUTED:
+            return
         if (
             not (math.isfinite(self.value) and math.isfinite(self.err))
             or self.err < 0
@@ -85,16 +91,22 @@ class Claim:
 
     @cached_property
     def finding(self) -> Finding:
-        """The finding, computed once per process."""
-        return self.test()
+        """The finding, computed once per process; a test that fails hides no other's verdict."""
+        try:
+            return self.test()
+        except Exception as error:  # whatever it is, the other claims stand
+            says = " ".join(str(error).split()) or "no reason was given"
+            if not isinstance(error, RecordError | DataError):
+                says = f"{type(error).__name__}: {says}"
+            return Finding(Verdict.NOT_COMPUTED, says, math.nan, math.nan, 0, "")
 
     def __str__(self) -> str:
         """Return claim, verdict and number as text."""
         f = self.finding
-        return (
-            f"{self.id} ({self.place}): {self.words}\n    {f.verdict}: {f.says}\n"
-            f"    {f.quantity}: {f.value:.4g} +- {f.err:.2g} (n = {f.n})"
-        )
+        text = f"{self.id} ({self.place}): {self.words}\n    {f.verdict}: {f.says}"
+        if f.verdict == Verdict.NOT_COMPUTED:
+            return text
+        return f"{text}\n    {f.quantity}: {f.value:.4g} +- {f.err:.2g} (n = {f.n})"
 
 
 _CLAIMS: dict[str, Claim] = {}

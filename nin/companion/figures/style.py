@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
 
 import matplotlib.pyplot as plt
@@ -25,5 +26,11 @@ NIW_FIXED = "#56B4E9"
 
 
 def use_style() -> None:
-    """Draw everything from now on in the book's style."""
+    """Draw everything from now on in the book's style, and in a notebook into the notebook.
+
+    A server's ``MPLBACKEND=agg`` would leave its pages without figures.
+    """
+    shell = sys.modules["IPython"].get_ipython() if "IPython" in sys.modules else None
+    if shell is not None and hasattr(shell, "kernel"):
+        shell.run_line_magic("matplotlib", "inline")
     plt.style.use(STYLE)

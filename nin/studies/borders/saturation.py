@@ -19,7 +19,7 @@ from nin.networks.nodes import NOISE_LAWS, find_node
 from nin.networks.seeds import generator
 from nin.studies.experiment import Experiment
 from nin.studies.records import Made
-from nin.studies.study import Shelf, images, kept, together, train_runs
+from nin.studies.study import Shelf, images, independent, kept, together, train_runs
 from nin.studies.sweep import kept_all
 
 BOUNDED = ("tanh", "sigmoid")
@@ -110,7 +110,9 @@ def outcomes(
         raise ValueError(f"the node must be at layers.0, whose neurons it drives, not {base.layer}")
     e = dataclasses.replace(base, sigma_eps=0.0, epochs=epochs, evaluations=1)
     strengths = tuple(float(s) for s in sigma_eps)
-    asked = [Saturating(dataclasses.replace(e, seed=int(k)), strengths, IMAGES) for k in seeds]
+    asked = [
+        Saturating(dataclasses.replace(e, seed=k), strengths, IMAGES) for k in independent(seeds)
+    ]
     found = kept_all(_outcomes, asked, shelf)
     names = ("accuracy", "growth", "saturated", "diverged")
     columns = {name: np.stack([one[name] for one in found], 1) for name in names}

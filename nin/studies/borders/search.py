@@ -16,11 +16,12 @@ from typing import Any
 
 import numpy as np
 
+from nin.folders import RESULTS
 from nin.runs.bisection import find_border
 from nin.runs.history import History
 from nin.runs.phases import Phase, PhaseFinding, classify_phase
 from nin.studies.experiment import Experiment
-from nin.studies.records import RESULTS, Made, provenance
+from nin.studies.records import Made, provenance
 from nin.studies.study import (
     Shelf,
     add_rows,
@@ -28,6 +29,7 @@ from nin.studies.study import (
     check_writable,
     default_device,
     images,
+    independent,
     read_rows,
     train_runs,
 )  # fmt: skip
@@ -130,7 +132,8 @@ class Trials:
                 e = self.asked.experiment
                 raise self.shelf.refuse(
                     f"{self.asked.stem} of {self.shelf.folder} lacks sigma_eps = {sigma_eps:g} "
-                    f"of {e}"
+                    f"of {e}",
+                    self.shelf.path(self.asked.stem, self.asked),
                 )
             self._add(sigma_eps)
         return self.found[sigma_eps]
@@ -241,9 +244,9 @@ def find_borders(
         ValueError: If a border is unknown, the range empty, or the steps do not fit.
         RecordError: If a record is damaged, cannot be written, or lacks what may not be trained.
     """
-    grid = list(dict.fromkeys(configurations))
+    grid, seeds = list(dict.fromkeys(configurations)), independent(seeds)
     asked = [
-        tuple(_Border(Searching(dataclasses.replace(e, seed=int(k)), steps), name, K, tolerance)
+        tuple(_Border(Searching(dataclasses.replace(e, seed=k), steps), name, K, tolerance)
               for name in names)
         for e in grid for k in seeds
     ]  # fmt: skip
@@ -253,7 +256,8 @@ def find_borders(
 
 def trials(base: Experiment, seeds: Sequence[int], steps: int, shelf: Shelf) -> list[Trials]:
     """Return the trials of a configuration, for each seed; see `find_borders`."""
-    return [Trials(Searching(dataclasses.replace(base, seed=int(k)), steps), shelf) for k in seeds]
+    asked = [Searching(dataclasses.replace(base, seed=k), steps) for k in independent(seeds)]
+    return [Trials(one, shelf) for one in asked]
 
 
 def first_steps(e: Experiment, steps: int) -> History:
