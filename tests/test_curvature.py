@@ -5,6 +5,7 @@ import torch
 from torch import nn
 from torch.func import hessian, jacrev
 
+from nin.curvature.lanczos import top_eigenvalue
 from nin.curvature.local import LocalLoss
 from nin.networks.losses import Loss
 from nin.networks.models import MLP
@@ -91,6 +92,21 @@ def test_extreme_eigenvalues_and_trace(width):
     assert none == 0
     estimate, err = local.trace(draws=200, seed=1)
     assert abs(estimate - exact) < 4.5 * err  # false alarm: below 1e-5
+
+
+@pytest.mark.parametrize("sign", [1, -1])
+def test_the_top_eigenvalue_is_the_largest_in_magnitude_with_its_sign(sign):
+    m = torch.randn(120, 120, generator=generator(0, "top")).double()
+    m = sign * (m + m.T + 20 * torch.eye(120))
+    spectrum = torch.linalg.eigvalsh(m)
+    found = top_eigenvalue(lambda v: (m @ v).float(), 120, tolerance=1e-6)
+    assert found == pytest.approx(float(spectrum[-1 if sign > 0 else 0]), rel=1e-5)  # float32
+
+
+def test_a_matrix_that_sends_all_to_0_has_no_eigenvalue_but_0():
+    assert top_eigenvalue(torch.zeros_like, 90, tolerance=1e-4) == 0
+    tiny = torch.full((90,), 1e-9, dtype=torch.float64)
+    assert top_eigenvalue(lambda v: tiny * v, 90, tolerance=1e-4, least=1e-8) == 0
 
 
 def test_convolutions_are_shifted_by_channel():

@@ -278,7 +278,6 @@ def test_courses_takes_what_all_runs_recorded():
         (lambda: time_to(DENSE, DENSE), "start above 0"),
         (lambda: time_to(DENSE, DENSE + 1, 2), "between 0 and 1"),
         (lambda: initial_time(DENSE, -DENSE - 1), "must be > 0"),
-        (lambda: initial_time(DENSE, DENSE, 1), "between 0 and 1"),
         (lambda: course([], "w_ni"), "at least one history"),
         (lambda: course([history(DENSE, DENSE, DENSE, DENSE)], "x"), "it has loss, train_loss"),
     ],

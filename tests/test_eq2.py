@@ -120,7 +120,7 @@ def test_smooth_networks_and_last_layers_have_no_kinks() -> None:
 @pytest.mark.parametrize("activation", ["relu", "tanh"])
 def test_the_pull_is_the_slope_of_the_noisy_loss_against_the_noise(activation: str) -> None:
     local, w = setting(activation)
-    at, h = np.linspace(-pull.REACH, pull.REACH, 100), 1e-4
+    at, h = np.linspace(-pull.NEAR_REACH, pull.NEAR_REACH, 100), 1e-4
     weight = np.exp(-(at**2) / 2)
 
     def noisy_loss(sigma_eps: float) -> float:

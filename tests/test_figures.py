@@ -48,9 +48,7 @@ def history(scale: float, steps: int = 5, diverged_step: int | None = None) -> H
 
 
 def test_logarithms_are_averaged_with_a_factor_as_spread() -> None:
-    x, mean, low, high = mean_and_spread(
-        [history(1.0), history(4.0)], "step", lambda h: h.loss, log=True
-    )
+    x, mean, low, high = mean_and_spread([history(1.0), history(4.0)], "loss", log=True)
     np.testing.assert_array_equal(x, [0, 1, 2, 3, 4])
     # geometric mean of 1 and 4; log2 1 and 4 deviate by 1 from their mean, so by sqrt(2) of n - 1
     np.testing.assert_allclose(mean, 2 * 2.0**-x, rtol=1e-6)  # float32 values
@@ -59,29 +57,27 @@ def test_logarithms_are_averaged_with_a_factor_as_spread() -> None:
 
 
 def test_values_are_averaged_with_their_standard_deviation() -> None:
-    _, mean, low, high = mean_and_spread(
-        [history(1.0), history(3.0)], "eval_step", lambda h: h.train_loss, log=False
-    )
+    _, mean, low, high = mean_and_spread([history(1.0), history(3.0)], "train_loss", log=False)
     np.testing.assert_allclose(mean, [2, 1], rtol=1e-6)  # float32 values
     np.testing.assert_allclose(high - mean, [2**0.5, 0.5**0.5], rtol=1e-6)
     np.testing.assert_allclose(mean - low, [2**0.5, 0.5**0.5], rtol=1e-6)
 
 
 def test_one_run_has_no_spread() -> None:
-    _, mean, low, high = mean_and_spread([history(3.0)], "step", lambda h: h.loss, log=True)
+    _, mean, low, high = mean_and_spread([history(3.0)], "loss", log=True)
     np.testing.assert_array_equal(low, mean)
     np.testing.assert_array_equal(high, mean)
 
 
 def test_only_steps_that_all_runs_recorded_are_averaged() -> None:
     runs = [history(1.0, steps=5), history(1.0, steps=3, diverged_step=3)]
-    x, *_ = mean_and_spread(runs, "step", lambda h: h.loss, log=True)
+    x, *_ = mean_and_spread(runs, "loss", log=True)
     np.testing.assert_array_equal(x, [0, 1, 2])
 
 
 def test_a_course_is_a_line_in_its_colour_with_a_band() -> None:
     _, ax = plt.subplots()
-    draw_course(ax, [history(1.0), history(4.0)], lambda h: h.w_ni, color=NIW, label="w")
+    draw_course(ax, [history(1.0), history(4.0)], "w_ni", color=NIW, label="w")
     [line] = ax.lines
     assert same_color(line.get_color(), NIW) and line.get_label() == "w"
     np.testing.assert_allclose(line.get_ydata(), 2 * 2.0 ** -np.arange(5), rtol=1e-6)  # float32

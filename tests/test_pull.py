@@ -15,7 +15,7 @@ from nin.networks.seeds import generator
 from nin.theory.expansion import EQ2
 
 
-def probe(activation="tanh", width=12, samples=40, seed=0, loss="ce"):
+def setting(activation="tanh", width=12, samples=40, seed=0, loss="ce"):
     g = generator(seed, "onestep tests")
     model = MLP(10, width, 1, 3, activation=activation, seed=seed).double()
     x = torch.randn(samples, 10, generator=g).double()
@@ -26,7 +26,7 @@ def probe(activation="tanh", width=12, samples=40, seed=0, loss="ce"):
 
 @pytest.mark.parametrize("activation", ["tanh", "relu"])
 def test_gradient_is_that_of_the_attached_node(activation):
-    local, w = probe(activation)
+    local, w = setting(activation)
     node = attach(local.model, "layers.0", sigma_eps=1.0).double()
     node.w_ni.data.copy_(w)
     node.eps = torch.randn(len(local.x), generator=generator(1, "eps")).double()
@@ -38,7 +38,7 @@ def test_gradient_is_that_of_the_attached_node(activation):
 
 @pytest.mark.parametrize("activation", ["tanh", "softplus"])
 def test_slope_is_one_and_not_one_half(activation):
-    local, w = probe(activation)
+    local, w = setting(activation)
     predicted = curvature.predicted_gradient(local, w, 0.05)
     found = curvature.slope(curvature.sampled_gradients(local, w, 0.05, draws=300), predicted)
     assert found.sigmas_from(1) < 4.5  # false alarm: below 1e-5; order four: 3e-4
@@ -48,7 +48,7 @@ def test_slope_is_one_and_not_one_half(activation):
 
 
 def test_without_mirror_images_the_mean_is_the_same_and_the_scatter_larger():
-    local, w = probe()
+    local, w = setting()
     predicted = curvature.predicted_gradient(local, w, 0.3)
     found = {
         mirrored: curvature.slope(
@@ -63,7 +63,7 @@ def test_without_mirror_images_the_mean_is_the_same_and_the_scatter_larger():
 
 @pytest.mark.parametrize("noise", ["gaussian", "uniform", "rademacher"])
 def test_drift_is_the_same_for_every_law_of_unit_variance(noise):
-    local, w = probe()
+    local, w = setting()
     predicted = curvature.predicted_gradient(local, w, 0.05)
     gradients = curvature.sampled_gradients(local, w, 0.05, draws=200, noise=noise, seed=3)
     found = curvature.slope(gradients, predicted)
@@ -72,7 +72,7 @@ def test_drift_is_the_same_for_every_law_of_unit_variance(noise):
 
 
 def test_quadrature_is_the_mean_of_many_draws():
-    local, w = probe()
+    local, w = setting()
     exact = curvature.mean_gradient(local, w, 1.5)
     sampled = curvature.sampled_gradients(local, w, 1.5, draws=800)
     error = (sampled.mean(0) - exact) / (sampled.std(0) / len(sampled) ** 0.5)
@@ -80,7 +80,7 @@ def test_quadrature_is_the_mean_of_many_draws():
 
 
 def test_quadrature_is_that_of_gauss_and_hermite_where_all_is_smooth():
-    local, w = probe("softplus")
+    local, w = setting("softplus")
     at, weights = np.polynomial.hermite_e.hermegauss(60)
     gauss = sum(
         weight * curvature.niw_gradient(local, w, torch.tensor(1.5 * node).double())
@@ -93,7 +93,7 @@ def test_quadrature_is_that_of_gauss_and_hermite_where_all_is_smooth():
 def test_strong_noise_saturates_bounded_units():
     pull = {}
     for activation in ("relu", "tanh"):
-        local, w = probe(activation, loss="mse")
+        local, w = setting(activation, loss="mse")
         weak, strong = (
             float(curvature.mean_gradient(local, w, sigma, nodes=300).norm()) for sigma in (10, 40)
         )
@@ -105,7 +105,7 @@ def test_strong_noise_saturates_bounded_units():
 
 @pytest.mark.parametrize("activation", ["tanh", "softplus"])
 def test_error_is_the_fourth_order(activation):
-    local, w = probe(activation)
+    local, w = setting(activation)
     missed = {}
     for sigma in (0.02, 0.04):
         predicted = curvature.predicted_gradient(local, w, sigma)
@@ -135,7 +135,7 @@ def test_kinks_complete_the_prediction_for_relu(loss, depth):
 
 
 def test_odd_and_even_fluctuations_are_kick_and_footnote_2():
-    local, w = probe(samples=60)
+    local, w = setting(samples=60)
     sigma = 0.05
     odd, even = curvature.fluctuations(local, w, sigma, draws=1500)
     kick = sigma * float(local.gradient().square().sum(1).mean().sqrt()) / len(local.x) ** 0.5
@@ -147,14 +147,14 @@ def test_odd_and_even_fluctuations_are_kick_and_footnote_2():
 
 
 def test_bad_input_is_named():
-    local, w = probe()
+    local, w = setting()
     with pytest.raises(ValueError, match="sigma_eps > 0 and draws >= 1"):
         curvature.sampled_gradients(local, w, 0.0, draws=3)
     with pytest.raises(ValueError, match="at least 2 draws"):
         curvature.slope(w.unsqueeze(0), w)
     with pytest.raises(ValueError, match="activation='relu' only"):
         curvature.kinks(local, w, 0.1)
-    relu, _ = probe("relu")
+    relu, _ = setting("relu")
     last = LocalLoss(relu.model, "layers.1", relu.x, relu.y, relu.loss)
     with pytest.raises(ValueError, match="last layer"):
         curvature.kinks(last, torch.ones(3).double(), 0.1)

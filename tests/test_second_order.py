@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from nin.curvature.gauss_newton import LinearInNoise
-from nin.networks.nodes import find_node
+from nin.networks.nodes import one_node
 from nin.studies.borders.prediction import curve, second_order_curvature
 from nin.studies.experiment import FIG2, FIG3
 from nin.studies.study import images
@@ -22,13 +22,11 @@ def test_the_change_is_the_derivative_by_the_noise(activation: str, depth: int) 
     g = torch.Generator().manual_seed(0)
     x, eps = (torch.randn(*shape, generator=g, dtype=torch.float64) for shape in ((6, 784), (6,)))
     clean, change = LinearInNoise(model, eps).orders(x)
-    found = find_node(model)
-    assert found is not None
+    node = one_node(model)[1]
     h = 1e-5  # central differences: errors of h^2 and of 1e-16 / h
 
     def outputs(factor: float) -> torch.Tensor:
-        assert found is not None
-        found[1].eps = factor * eps
+        node.eps = factor * eps
         return model.train()(x)
 
     torch.testing.assert_close(clean, outputs(0), rtol=1e-12, atol=1e-12)
@@ -52,5 +50,5 @@ def test_it_grows_as_the_square_of_the_noise() -> None:
 
 def test_a_node_elsewhere_is_an_error() -> None:
     e = dataclasses.replace(TINY, layer="layers.1")
-    with pytest.raises(ValueError, match=r"needs a node at layers\.0"):
+    with pytest.raises(ValueError, match=r"needs its node at layers\.0"):
         LinearInNoise(e.network(), torch.zeros(3))

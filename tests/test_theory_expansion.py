@@ -10,7 +10,7 @@ import torch
 from sympy import Rational
 
 from nin.curvature import kink_gradient
-from nin.theory import expansion, rates
+from nin.theory import expansion, mean_step
 from nin.theory import symbols as s
 
 Z, W = sp.symbols("z1:4", real=True), sp.symbols("a b c", real=True)
@@ -137,18 +137,18 @@ def test_one_unit_makes_the_two_kicks_agree_in_law():
 
 def test_drift_is_the_component_of_eq_2_without_its_kick():
     for form, rate in ((expansion.EQ2.corrected, 1), (expansion.EQ2.as_printed, Rational(1, 2))):
-        component = rates.step_component(form)
+        component = mean_step.step_component(form)
         quiet = component.subs({"kick": 0, "rms": 0}) - sp.Symbol("w")
         assert sp.expand(quiet + rate * s.eta * s.sigma_eps**2 * sp.Symbol("hessian_w")) == 0
     vector = torch.tensor([1.0, -2.0])
-    assert torch.equal(rates.drift(expansion.EQ2.corrected, 0.5, 2.0, vector), -2 * vector)
+    assert torch.equal(mean_step.drift(expansion.EQ2.corrected, 0.5, 2.0, vector), -2 * vector)
 
 
 @pytest.mark.parametrize("m", range(1, 7))
 def test_mean_orders_are_gaussian_moments_over_factorials(m):
     double_factorial = 0 if m % 2 else sp.factorial2(m - 1)
     expected = s.sigma_eps**m * double_factorial / sp.factorial(m - 1)
-    assert sp.simplify(rates.mean_order(m) - expected) == 0
+    assert sp.simplify(mean_step.mean_order(m) - expected) == 0
 
 
 def test_kink_mean_is_the_integral_that_it_says():

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from nin.runs.history import History
-from nin.runs.times import FALLS, decay_times, plateau_end, power
+from nin.runs.times import FALLS, RISE, decay_times, first_crossing, plateau_end, power
 
 SIGMA = np.geomspace(1, 100, 9)
 
@@ -28,6 +28,34 @@ def history(tau: float, floor: float = 0.0, diverged_step: int | None = None) ->
         diverged_step=diverged_step,
         last_finite_loss=1.0,
     )
+
+
+@pytest.mark.parametrize("falling", [False, True])
+@pytest.mark.parametrize("log", [False, True])
+def test_a_first_crossing_is_where_the_line_between_two_records_is_at_the_level(
+    falling: bool, log: bool
+) -> None:
+    draws, t = np.random.default_rng(0), np.sort(np.random.default_rng(1).uniform(0, 9, 12))
+    for _ in range(50):
+        values = draws.uniform(0.1, 9, 12)
+        found = first_crossing(t, values, 5.0, falling=falling, log=log)
+        past = values <= 5 if falling else values >= 5
+        if not past.any():
+            assert found == np.inf
+        elif past[0]:
+            assert found == t[0]
+        else:
+            i = past.argmax()
+            line = np.log(values) if log else values
+            level = np.interp(found, t[i - 1 : i + 1], line[i - 1 : i + 1])
+            assert level == pytest.approx(np.log(5) if log else 5, rel=1e-12)
+
+
+def test_a_first_crossing_knows_infinite_flat_and_negative_records() -> None:
+    t = np.arange(4)
+    assert first_crossing(t, np.array([1, 1, np.inf, 2]), 2, log=True) == 1
+    assert first_crossing(t, np.array([1.0, 2, 2, 3]), 2) == 1
+    assert first_crossing(t, np.array([3.0, 1, -1, 0]), 0, falling=True, log=True) == 1.5
 
 
 @pytest.mark.parametrize("quantity", FALLS)
@@ -61,9 +89,9 @@ def test_a_power_needs_two_strengths_and_finite_times(tau: list[list[float]]) ->
 def test_a_plateau_ends_where_the_times_have_risen_by_the_factor() -> None:
     ends = np.array([5.0, 20.0])  # flat up to there, then linear
     tau = 7 * np.maximum(1, SIGMA[:, None] / ends)
-    found = plateau_end(SIGMA, tau, rise=1.5)
+    found = plateau_end(SIGMA, tau)
     # Straight lines in the logarithms between strengths a factor 1.8 apart cut the corner.
-    np.testing.assert_allclose(found, 1.5 * ends, rtol=0.12)
+    np.testing.assert_allclose(found, RISE * ends, rtol=0.12)
 
 
 def test_a_plateau_without_end_is_endless_and_a_missing_time_ends_it() -> None:
@@ -81,7 +109,6 @@ def test_a_plateau_without_end_is_endless_and_a_missing_time_ends_it() -> None:
         (lambda: power([1, 2], np.zeros((2, 1))), "times be positive"),
         (lambda: plateau_end([0, 2], np.ones((2, 1))), "must be positive and rise"),
         (lambda: plateau_end([1, 2], np.ones(2)), "expected n noise strengths"),
-        (lambda: plateau_end([1, 2], np.ones((2, 1)), rise=0.5), "above 1"),
         (lambda: decay_times([history(9)], "loss"), "give 'loss' a fraction"),
         (lambda: decay_times([history(9, diverged_step=3)], "w_ni", 2.0), "between 0 and 1"),
     ],

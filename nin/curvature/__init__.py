@@ -9,6 +9,7 @@ from nin.curvature.eq2 import (
     step_rates,
 )  # fmt: skip
 from nin.curvature.gauss_newton import LinearInNoise, output_hessian, top_curvature
+from nin.curvature.lanczos import top_eigenvalue
 from nin.curvature.local import LocalLoss, local_loss
 from nin.curvature.pull import (
     fluctuations,
@@ -22,7 +23,6 @@ from nin.curvature.slope import Slope, is_resolved, missed_part, over, ratio, sl
 __all__ = [
     "LinearInNoise", "LocalLoss", "Slope", "fluctuations", "is_resolved", "kink_gradient",
     "kink_pull", "kinks", "local_loss", "mean_gradient", "missed_part", "next_order",
-    "niw_gradient",
-    "noise_averages", "output_hessian", "over", "predicted_gradient", "ratio",
-    "sampled_gradients", "slope", "step_rates", "top_curvature",
+    "niw_gradient", "noise_averages", "output_hessian", "over", "predicted_gradient", "ratio",
+    "sampled_gradients", "slope", "step_rates", "top_curvature", "top_eigenvalue",
 ]  # fmt: skip

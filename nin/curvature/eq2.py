@@ -16,43 +16,8 @@ from nin.curvature.local import LocalLoss, Tail
 from nin.networks.models import MLP
 from nin.theory import symbols as s
 from nin.theory.expansion import EQ2
-from nin.theory.rates import drift, kink_mean, mean_order
+from nin.theory.mean_step import drift, kink_mean, mean_order
 from nin.theory.statement import Chain
-
-
-def kink_pull(local: LocalLoss, w: Tensor, sigma_eps: float) -> float:
-    """Return what the kinks of all ReLU layers behind add to the pull on w_ni, along w_ni.
-
-    `kinks` with the layers that follow: a unit of a later layer is shifted by eps
-    times the derivative of its pre-activation along w_ni. To leading order in the noise.
-
-    Args:
-        local: From `local_loss` of a network with ReLU; anything else has no kinks that we know.
-        w: The noise injection weights, (features,), none of them 0.
-        sigma_eps: Standard deviation of the Gaussian noise, > 0.
-
-    Returns:
-        w_ni times the mean gradient by w_ni that is due to kinks.
-    """
-    tail = local.model
-    if not isinstance(tail, Tail) or tail.activation != "relu":
-        return 0.0
-    z, u = local.x, w.expand_as(local.x)
-    kept: list[tuple[Tensor, Tensor, Tensor]] = []
-    with torch.enable_grad():
-        for layer in tail.layers:
-            assert isinstance(layer, nn.Linear)  # an MLP has no others
-            h = torch.relu(z) if kept else torch.relu(z).requires_grad_()
-            kept.append((z.detach(), u, h))
-            z, u = layer(h), F.linear(u * (z.detach() > 0), layer.weight.detach())
-        if not kept:
-            return 0.0
-        outgoing = torch.autograd.grad(local.loss(z, local.y).sum(), [h for *_, h in kept])
-    pulls = [
-        kink_gradient(z, out * u, u, sigma_eps).sum()
-        for (z, u, _), out in zip(kept, outgoing, strict=True)
-    ]
-    return float(sum(pulls))
 
 
 def step_rates(
@@ -125,27 +90,56 @@ def kinks(local: LocalLoss, w: Tensor, sigma_eps: float) -> Tensor:
     """Return what the kinks of a ReLU layer add to the predicted gradient, (features,).
 
     Args:
-        local: A ReLU `MLP`, one of its hidden layers, and the batch.
+        local: A ReLU `MLP`, one of its hidden layers, and the batch; or from `local_loss` of one.
         w: The noise injection weights, (features,), none of them 0.
         sigma_eps: Standard deviation of the Gaussian noise, > 0.
 
     Raises:
         ValueError: If the network is no ReLU `MLP`, or the layer has no activation behind it.
     """
+    layers = _relu_layers(local, w)
+    if not layers:
+        raise ValueError(
+            "kinks are known for an MLP with activation='relu' only, and its last layer has none"
+        )
+    return kink_gradient(*layers[0], sigma_eps)
+
+
+def kink_pull(local: LocalLoss, w: Tensor, sigma_eps: float) -> float:
+    """Return what the kinks of all ReLU layers behind add to the pull on w_ni, along w_ni.
+
+    `kinks` with the layers that follow: a unit of a later layer is shifted by eps times the
+    derivative of its pre-activation along w_ni. To leading order in the noise.
+
+    Args:
+        local: As for `kinks`; anything else has no kinks that we know.
+        w: The noise injection weights, (features,), none of them 0.
+        sigma_eps: Standard deviation of the Gaussian noise, > 0.
+
+    Returns:
+        w_ni times the mean gradient by w_ni that is due to kinks.
+    """
+    layers = _relu_layers(local, w)
+    return float(sum(kink_gradient(z, out * u, u, sigma_eps).sum() for z, out, u in layers))
+
+
+def _relu_layers(local: LocalLoss, w: Tensor) -> list[tuple[Tensor, Tensor, Tensor]]:
+    """Return what `kink_gradient` takes of each ReLU layer behind; none where we know of none."""
     model = local.model
-    if not isinstance(model, MLP) or model.activation != "relu":
-        raise ValueError("kinks are known for an MLP with activation='relu' only")
-    following = model.layers[int(local.layer.split(".")[1]) + 1 :]
-    if not len(following):
-        raise ValueError(f"{local.layer} is the last layer: no activation follows it")
+    tail = Tail(model, local.layer) if isinstance(model, MLP) else model
+    if not isinstance(tail, Tail) or tail.activation != "relu" or not len(tail.layers):
+        return []
     z = local.pre_activations()
-    hidden = torch.relu(z).requires_grad_()
+    u = w.expand_as(z)
+    kept: list[tuple[Tensor, Tensor, Tensor]] = []
     with torch.enable_grad():
-        out = following[0](hidden)
-        for layer in following[1:]:
-            out = layer(torch.relu(out))
-        (outgoing,) = torch.autograd.grad(local.loss(out, local.y).sum(), hidden)
-    return kink_gradient(z, outgoing, w, sigma_eps)
+        for layer in tail.layers:
+            assert isinstance(layer, nn.Linear)  # an MLP has no others
+            h = torch.relu(z) if kept else torch.relu(z).requires_grad_()
+            kept.append((z.detach(), h, u))
+            z, u = layer(h), F.linear(u * (z.detach() > 0), layer.weight.detach())
+        outgoing = torch.autograd.grad(local.loss(z, local.y).sum(), [h for _, h, _ in kept])
+    return [(z, out, u) for (z, _, u), out in zip(kept, outgoing, strict=True)]
 
 
 @cache

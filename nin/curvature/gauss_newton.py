@@ -5,16 +5,14 @@
 
 from __future__ import annotations
 
-import numpy as np
 import torch
-from scipy.sparse.linalg import LinearOperator, eigsh
 from torch import Tensor, nn
 from torch.func import functional_call, grad, jacrev, vjp, vmap
 
+from nin.curvature.lanczos import top_eigenvalue
 from nin.networks.losses import Loss
 from nin.networks.models import ACTIVATIONS, MLP
-from nin.networks.nodes import find_node
-from nin.networks.seeds import generator
+from nin.networks.nodes import one_node
 
 SAMPLES = 500
 """Images behind a `Curve`: its largest eigenvalue lies in the span of few outputs, and settles."""
@@ -43,18 +41,14 @@ def top_curvature(
 
     z, pull = vjp(outputs, varied)[:2]
     push = vjp(lambda r: pull(r)[0], torch.zeros_like(z))[1]  # the transpose of the transpose
-    root = _root(output_hessian(loss, z.detach() if at is None else at, y)).float()
+    root = symmetric_root(output_hessian(loss, z.detach() if at is None else at, y)).float()
 
-    def apply(r: np.ndarray) -> np.ndarray:
+    def product(r: Tensor) -> Tensor:
         """Apply R J J^T R to outputs: the same eigenvalues as J^T R R J, in fewer dimensions."""
-        by_sample = torch.from_numpy(r.ravel().astype(np.float32)).view_as(z)
-        back = pull((root @ by_sample.unsqueeze(-1)).squeeze(-1))[0]
-        return (root @ push(back)[0].unsqueeze(-1)).double().numpy().ravel() / len(x)
+        back = pull((root @ r.float().view_as(z).unsqueeze(-1)).squeeze(-1))[0]
+        return (root @ push(back)[0].unsqueeze(-1)).double().flatten() / len(x)
 
-    start = torch.randn(z.numel(), generator=generator(0, "lanczos"), dtype=torch.float64).numpy()
-    operator = LinearOperator((z.numel(),) * 2, apply, dtype=np.float64)
-    top = eigsh(operator, 1, v0=start, ncv=_VECTORS, tol=_EIGENVALUE, return_eigenvectors=False)
-    return float(top[0])
+    return top_eigenvalue(product, z.numel(), _EIGENVALUE, _VECTORS)
 
 
 def output_hessian(loss: Loss, z: Tensor, y: Tensor | None = None) -> Tensor:
@@ -69,7 +63,7 @@ def output_hessian(loss: Loss, z: Tensor, y: Tensor | None = None) -> Tensor:
     return vmap(jacrev(loss.gradient))(z.double(), labels)
 
 
-def _root(matrices: Tensor) -> Tensor:
+def symmetric_root(matrices: Tensor) -> Tensor:
     """Return the symmetric root of positive semi-definite matrices, (..., d, d)."""
     values, vectors = torch.linalg.eigh(matrices)
     return (vectors * values.clamp(min=0).sqrt().unsqueeze(-2)) @ vectors.mT
@@ -89,13 +83,13 @@ class LinearInNoise(nn.Module):
             eps: What the node injects, (batch,).
 
         Raises:
-            ValueError: If it has no node there.
+            ValueError: If it has no node, or has it elsewhere.
         """
         super().__init__()
-        found = find_node(model)
-        if found is None or found[0] != "layers.0.nin":
-            raise ValueError("the network needs a node at layers.0, and has none there")
-        self.model, self.node, self.eps = model.eval(), found[1], eps
+        layer, node = one_node(model)
+        if layer != "layers.0":
+            raise ValueError(f"the network needs its node at layers.0, and has it at {layer}")
+        self.model, self.node, self.eps = model.eval(), node, eps
 
     def forward(self, x: Tensor) -> Tensor:
         """Return the outputs, (batch, d_out), of inputs (batch, d_in)."""

@@ -6,12 +6,11 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 
-import numpy as np
 import torch
-from scipy.sparse.linalg import LinearOperator, eigsh
 from torch import Tensor, nn
 from torch.func import grad, vjp, vmap
 
+from nin.curvature.lanczos import top_eigenvalue
 from nin.networks.axes import Axes
 from nin.networks.losses import Loss, check_losses
 from nin.networks.models import ACTIVATIONS, MLP
@@ -172,16 +171,8 @@ class LocalLoss:
             spectrum = torch.linalg.eigvalsh(_finite(self.mean_hessian().double()))
             return float(spectrum[0]), float(spectrum[-1])
 
-        start = torch.randn(size, generator=generator(0, "lanczos"), dtype=torch.float64)
-        start /= start.norm()
-
-        def top(of: Callable[[Tensor], Tensor], least: float) -> float:
-            if of(start).norm() <= least:  # a random direction sees any operator that is not 0
-                return 0.0
-            operator = LinearOperator(
-                (size, size), lambda w: of(torch.from_numpy(w.ravel())).numpy(), dtype=np.float64
-            )
-            return float(eigsh(operator, 1, which="LM", v0=start.numpy(), tol=TOLERANCE)[0][0])
+        def top(product: Callable[[Tensor], Tensor], least: float) -> float:
+            return top_eigenvalue(product, size, TOLERANCE, least=least)
 
         def apply(w: Tensor) -> Tensor:
             return _finite(self.mean_product(w).double().cpu())
@@ -189,9 +180,9 @@ class LocalLoss:
         # Many eigenvalues of <H> lie near 0 and an inner end never settles; shifted by the
         # spectral radius, either end is the largest in magnitude and settles in a few products.
         radius = abs(top(apply, 0.0))
-        least = radius * 1e-6  # float32 rounding of a multiple of the identity
-        low = radius - top(lambda w: radius * w - apply(w), least)
-        return low, top(lambda w: radius * w + apply(w), least) - radius
+        rounding = radius * 1e-6  # of a multiple of the identity, in float32
+        low = radius - top(lambda w: radius * w - apply(w), rounding)
+        return low, top(lambda w: radius * w + apply(w), rounding) - radius
 
     def trace(self, draws: int | None = None, seed: int = 0) -> tuple[float, float]:
         """Return the trace of <H> and its standard error.

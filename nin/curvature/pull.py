@@ -12,8 +12,12 @@ from nin.curvature.local import LocalLoss
 from nin.networks.nodes import NOISE_LAWS
 from nin.networks.seeds import generator
 
+NODES = 48
+"""Noise values of an average over Gaussian noise."""
 REACH = 7
-"""Standard deviations of Gaussian noise that are averaged over; 3e-12 of it lies beyond."""
+"""Standard deviations that they span either way; 3e-12 of the noise lies beyond."""
+NEAR_REACH = 5
+"""The same for `noise_averages`, which looks closer at kinks; 6e-7 of the noise lies beyond."""
 
 
 def niw_gradient(local: LocalLoss, w: Tensor, eps: Tensor) -> Tensor:
@@ -67,9 +71,7 @@ def sampled_gradients(
     return torch.stack(found)
 
 
-def fluctuations(
-    local: LocalLoss, w: Tensor, sigma_eps: float, draws: int, seed: int = 0
-) -> tuple[float, float]:
+def fluctuations(local: LocalLoss, w: Tensor, sigma_eps: float, draws: int) -> tuple[float, float]:
     """Return the sizes of the odd and of the even fluctuation of the gradient by w_ni.
 
     For weak noise the odd one is the kick of Eq. (2), and the even one is what footnote 2
@@ -80,12 +82,11 @@ def fluctuations(
         w: The noise injection weights, (features,).
         sigma_eps: Standard deviation of the Gaussian noise, > 0.
         draws: Number of independent draws of the batch's noise, >= 2.
-        seed: Of the noise.
 
     Returns:
         Root mean square lengths, about the mean, of the odd and the even part in eps.
     """
-    g = generator(seed, "onestep", "fluctuations")
+    g = generator(0, "onestep", "fluctuations")
     odd, even = [], []
     for _ in range(draws):
         eps = NOISE_LAWS["gaussian"](len(local.x), g) * sigma_eps
@@ -96,12 +97,28 @@ def fluctuations(
     return sizes[0], sizes[1]
 
 
-def mean_gradient(local: LocalLoss, w: Tensor, sigma_eps: float, nodes: int = 48) -> Tensor:
-    """Return the gradient by w_ni averaged over Gaussian noise, (features,), without sampling.
+def gaussian_rule(sigma_eps: float, nodes: int, reach: float) -> list[tuple[float, float]]:
+    """Return noise values and the weight of each in an average over Gaussian noise.
 
-    Each sample has one noise value of its own, so the average is a one-dimensional integral, done
-    by the trapezoidal rule: to rounding for a smooth network. A unit whose kink lies between two
-    nodes is off by up to their distance, so ReLU networks need several hundred nodes.
+    Each sample has one noise value of its own, so such an average is a one-dimensional integral,
+    done by the trapezoidal rule: to rounding for a smooth network. A unit whose kink lies between
+    two nodes is off by up to their distance, so ReLU networks need several hundred nodes.
+
+    Args:
+        sigma_eps: Standard deviation of the noise.
+        nodes: Number of noise values.
+        reach: How many standard deviations they span either way, evenly.
+
+    >>> round(sum(weight * eps**2 for eps, weight in gaussian_rule(3.0, nodes=48, reach=7)), 6)
+    9.0
+    """
+    at = np.linspace(-reach, reach, nodes)
+    weights = np.exp(-(at**2) / 2)
+    return list(zip((sigma_eps * at).tolist(), (weights / weights.sum()).tolist(), strict=True))
+
+
+def mean_gradient(local: LocalLoss, w: Tensor, sigma_eps: float, nodes: int = NODES) -> Tensor:
+    """Return the gradient by w_ni averaged over Gaussian noise, (features,), without sampling.
 
     Args:
         local: The network, layer and batch.
@@ -109,16 +126,10 @@ def mean_gradient(local: LocalLoss, w: Tensor, sigma_eps: float, nodes: int = 48
         sigma_eps: Standard deviation of the noise, > 0.
         nodes: Number of noise values, evenly spread over `REACH` standard deviations either way.
     """
-    at = np.linspace(-REACH, REACH, nodes)
-    weights = np.exp(-(at**2) / 2)
     total = torch.zeros_like(w)
-    for node, weight in zip(at, weights / weights.sum(), strict=True):
-        total += weight * niw_gradient(local, w, torch.tensor(sigma_eps * node).to(w))
+    for eps, weight in gaussian_rule(sigma_eps, nodes, REACH):
+        total += weight * niw_gradient(local, w, w.new_tensor(eps))
     return total
-
-
-NODES, REACH = 48, 5
-"""Noise values of the quadrature, and how many standard deviations they span either way."""
 
 
 @dataclass(frozen=True)
@@ -143,17 +154,15 @@ def noise_averages(local: LocalLoss, w: Tensor, sigma_eps: float, nodes: int = N
         local: The network, layer and batch.
         w: The noise injection weights, (features,).
         sigma_eps: Standard deviation of the noise, > 0.
-        nodes: Number of noise values, evenly spread over `REACH` standard deviations either way.
+        nodes: Number of noise values, evenly spread over `NEAR_REACH` standard deviations.
 
     Raises:
         ValueError: If sigma_eps is not positive.
     """
     if sigma_eps <= 0:
         raise ValueError(f"expected sigma_eps > 0, not {sigma_eps}: without noise nothing pulls")
-    at = np.linspace(-REACH, REACH, nodes)
-    weights = np.exp(-(at**2) / 2)
     pull = curvature = 0.0
-    for eps, weight in zip((sigma_eps * at).tolist(), weights / weights.sum(), strict=True):
+    for eps, weight in gaussian_rule(sigma_eps, nodes, NEAR_REACH):
         g, hw = local.gradient_and_product(w, (eps * w).expand(len(local.x), -1))
         pull += weight * eps * float(w @ g.mean(0))
         curvature += weight * sigma_eps**2 * float(w @ hw.mean(0))

@@ -44,8 +44,8 @@ def slope(gradients: Tensor, predicted: Tensor) -> Slope:
     """
     if len(gradients) < 2:
         raise ValueError(f"an error needs at least 2 draws, not {len(gradients)}")
-    each = gradients.double() @ predicted.double() / predicted.double().square().sum()
-    return Slope(float(each.mean()), float(each.std() / len(each) ** 0.5), len(each))
+    along = (gradients.double() @ predicted.double()).cpu().numpy()
+    return ratio(along, np.full_like(along, float(predicted.double().square().sum())))
 
 
 def ratio(measured: np.ndarray, said: np.ndarray) -> Slope:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -45,23 +45,19 @@ def course(histories: Sequence[History], quantity: str) -> tuple[Array, Array]:
 
 
 def mean_and_spread(
-    histories: Sequence[History], steps: str, values: Callable[[History], np.ndarray], log: bool
-) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
+    histories: Sequence[History], quantity: str, log: bool
+) -> tuple[Array, Array, Array, Array]:
     """Average a quantity over runs at the steps that all of them recorded.
 
     Args:
         histories: Runs alike in all but their seed.
-        steps: ``"step"`` or ``"eval_step"``: where the quantity was recorded.
-        values: Picks the quantity, an array as long as the steps.
+        quantity: As for `course`.
         log: Whether to average logarithms: a geometric mean, and a factor as its spread.
 
     Returns:
         The common steps, the mean, and mean -+ one standard deviation over runs.
     """
-    common = getattr(histories[0], steps)
-    for h in histories[1:]:
-        common = np.intersect1d(common, getattr(h, steps))
-    rows = np.array([values(h)[np.isin(getattr(h, steps), common)] for h in histories], float)
+    common, rows = course(histories, quantity)
     if log:
         rows = np.log(np.maximum(rows, np.finfo(float).tiny))
     mean = rows.mean(0)
@@ -95,7 +91,17 @@ def middle(sigma_eps: np.ndarray) -> tuple[float, float]:
     return float(np.exp(found.mean())), float(error)
 
 
-def _checked(t: Any, values: Any, least: int = 2) -> tuple[Array, Array]:
+def checked_records(t: Any, values: Any, least: int = 2) -> tuple[Array, Array]:
+    """Return times, (n,), and records, (runs, n), as arrays.
+
+    Args:
+        t: Times of the records, (n,).
+        values: Records, (runs, n) or (n,).
+        least: How many records there must be.
+
+    Raises:
+        ValueError: If shapes do not match, t does not rise, or a value is not finite.
+    """
     t, values = np.asarray(t, float), np.atleast_2d(np.asarray(values, float))
     if t.ndim != 1 or values.ndim != 2 or values.shape[1] != len(t) or not len(values):
         raise ValueError(
@@ -111,7 +117,7 @@ def _checked(t: Any, values: Any, least: int = 2) -> tuple[Array, Array]:
     return t, values
 
 
-def _smooth(values: Array) -> Array:
+def running_median(values: Array) -> Array:
     """Return the running median of the last axis, over at most `_SMOOTH` records."""
     half = min(_SMOOTH, values.shape[-1]) // 2
     ends = [(0, 0)] * (values.ndim - 1) + [(half, half)]

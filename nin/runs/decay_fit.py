@@ -15,30 +15,20 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from enum import StrEnum
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
-from scipy import optimize, stats
+from scipy import stats
 
-from nin.runs.averages import Array, _checked, _smooth
+from nin.runs.averages import Array, checked_records, running_median
+from nin.runs.decay_estimates import DecayEstimate, fit_several, fit_single
+from nin.runs.decay_model import floor_of
 from nin.runs.phases import MARGIN
-from nin.runs.regression import (
-    _LEAST,
-    _RATIOS,
-    _TINY,
-    _bend,
-    _floor_of,
-    _mixed,
-    _Model,
-    _noise,
-    _regress,
-    _Regression,
-    _rest,
-    _scaled,
-)
+from nin.runs.regression import TINY
 
 SIGNIFICANCE = 0.01
 """Probability at which an outcome other than "exponential" is accepted by mistake."""
+_LEAST = 6  # records of a fit
 _FOLDS = 3.0  # without a floor the automatic window ends when the curve has fallen by e^3
 
 
@@ -148,8 +138,8 @@ def decay_window(t: Any, values: Any, *, floor: bool = True) -> tuple[float, flo
     Returns:
         The first and the last t.
     """
-    t, values = _checked(t, values)
-    curve = _smooth(values.mean(0))
+    t, values = checked_records(t, values)
+    curve = running_median(values.mean(0))
     peak = int(curve.argmax())
     rises = curve[peak] > MARGIN * curve[0] and peak <= len(t) - _LEAST
     first = peak if rises else 0
@@ -157,120 +147,6 @@ def decay_window(t: Any, values: Any, *, floor: bool = True) -> tuple[float, flo
     ends = not floor and curve[first] > 0 and low.any()
     last = min(first + max(int(low.argmax()), _LEAST - 1), len(t) - 1) if ends else len(t) - 1
     return float(t[first]), float(t[last])
-
-
-class _Found(NamedTuple):
-    """One fit, before it is judged."""
-
-    rate: float
-    rate_err: float
-    dof: float
-    linear: Array
-    floor_err: float
-    chi_sq: float
-    p_value: float
-    p_fall: float  # probability of such a fall without any decay
-    curve: Array
-
-
-def _fit_runs(t: Array, values: Array, floor: bool) -> _Found:
-    """Fit the mean of several runs; errors by the jackknife."""
-    model, runs, mean = _Model(t, floor), len(values), values.mean(0)
-    sigma = _noise(_smooth(mean), ((values - mean) ** 2).sum(0) / (runs - 1))
-    whiten = _scaled(sigma)
-    rate, linear, _ = model.fit(mean, whiten)
-    curve = model.curve(rate, linear)
-    without = [model.fit(np.delete(values, k, 0).mean(0), whiten) for k in range(runs)]
-    rates = np.array([r for r, _, _ in without])
-    floors = np.array([_floor_of(r, f) for r, f, _ in without])
-    rate_err, floor_err = (
-        float(np.sqrt((runs - 1) ** 2 / runs) * v.std(ddof=1)) if np.isfinite(v).all() else np.inf
-        for v in (rates, floors)
-    )
-    # What the runs share beyond the model, against how they differ once each may have its own
-    # amplitude, rate and floor: the ratio has mean 1 however the records of a run are correlated.
-    columns, differences = model.jacobian(rate, linear), (values - mean).T
-    white = _regress(t, differences, columns, sigma).whiten
-    x, flat = white(columns), white(np.ones((len(t), 1)))
-    own = _rest(x, white(differences))
-    shared = _rest(x, white((mean - curve)[:, None]))
-    free = len(t) - columns.shape[1]
-    rounding = (_TINY * np.abs(mean).max() / sigma.max()) ** 2
-    within = (own**2).sum() / (free * (runs - 1)) + rounding
-    chi_sq = float(runs * (shared**2).sum() / (free * within))
-    lags = range(1, len(t) // 2)
-    auto = [(own[lag:] * own[:-lag]).sum() / (free * (runs - 1) * within) for lag in lags]
-    effective = free / (1 + 2 * float(np.square(auto).sum()))
-    p_rest = stats.f.sf(chi_sq, effective, effective * (runs - 1))
-    bent = _rest(x, white(_bend(t, rate, curve)[:, None]))
-    bends = (bent * (own + shared)).sum(0) / (bent**2).sum()
-    spread = np.sqrt(bends.var(ddof=1) / runs + rounding)
-    p_bent = 2 * stats.t.sf(abs(bends.mean()) / spread, runs - 1)
-    p_fall = 1.0
-    if curve[0] > curve[-1]:
-        gain = (_rest(flat, white(mean[:, None])) ** 2).sum() - (shared**2).sum()
-        p_fall = stats.f.sf(runs * gain / within / (1 + floor), 1 + floor, free * (runs - 1))
-    return _Found(
-        rate=rate,
-        rate_err=rate_err,
-        dof=runs - 1,
-        linear=linear,
-        floor_err=floor_err,
-        chi_sq=chi_sq,
-        p_value=float(min(1, 2 * min(p_rest, p_bent))),
-        p_fall=float(p_fall),
-        curve=curve,
-    )
-
-
-def _fit_run(t: Array, y: Array, floor: bool) -> _Found:
-    """Fit a single run; errors from its own residuals, and what they remember."""
-    model = _Model(t, floor)
-    curve = model.curve(*model.fit(y, _scaled(np.ones_like(y)))[:2])
-
-    def tried(ratio: float) -> tuple[_Regression, float, Array, Array, Array, Array]:
-        """Fit with noise of this ratio between its constant and its proportional part."""
-        rate, linear, _ = model.fit(y, _scaled(_mixed(curve, ratio)))
-        found, columns = model.curve(rate, linear), model.jacobian(rate, linear)
-        sigma = _mixed(found, ratio)
-        return _regress(t, y - found, columns, sigma), rate, linear, found, columns, sigma
-
-    # Not from the sizes of residuals: noise that remembers is followed by the fit, and looks small.
-    fits = {ratio: tried(ratio) for ratio in _RATIOS}
-    ratio = min(fits, key=lambda r: fits[r][0].deviance)
-    fit, rate, linear, curve, columns, sigma = fits[ratio]
-    # Least squares as if records were independent, with the error that their memory gives it.
-    x = columns / sigma[:, None]
-    apart = np.abs(t[:, None] - t)
-    c = np.exp(-apart / fit.memory) if fit.memory > 0 else np.eye(len(t))
-    inverse = np.linalg.pinv(x)
-    cov = fit.variance * inverse @ c @ inverse.T
-    floor_err = np.inf if floor else 0.0
-    if floor and rate:  # floor = linear[0] - linear[1] / rate
-        by = np.array([1.0, -1 / rate, linear[1] / rate**2])
-        floor_err = float(np.sqrt(by @ cov @ by))
-
-    # A stretched exponential is an exponential of t^beta. Does it gain more than chance?
-    def left(log_beta: float) -> float:
-        return _Model(t ** np.exp(log_beta), floor).fit(y, _scaled(sigma))[2]
-
-    beta = float(np.exp(optimize.minimize_scalar(left, bounds=(-1.6, 1.1), method="bounded").x))
-    other = _Model(t**beta, floor)
-    rest = y - other.curve(*other.fit(y, _scaled(sigma))[:2])
-    bent = _regress(t, rest, columns, _mixed(y - rest, ratio))
-    still = _regress(t, y, np.ones((len(t), 1)), np.full_like(y, max(y.std(), _TINY)))
-    gain = still.deviance - fit.deviance
-    return _Found(
-        rate=rate,
-        rate_err=float(np.sqrt(cov[-1, -1])),
-        dof=fit.dof,
-        linear=linear,
-        floor_err=floor_err,
-        chi_sq=float("nan"),
-        p_value=float(stats.f.sf(max(fit.deviance - bent.deviance, 0.0), 1, bent.dof)),
-        p_fall=float(stats.chi2.sf(gain, 2 + floor)) if curve[0] > curve[-1] else 1.0,
-        curve=curve,
-    )
 
 
 def fit_decay(
@@ -308,7 +184,7 @@ def fit_decay(
     >>> fit.outcome.value, bool(abs(fit.tau - 20) < 3 * fit.tau_err)
     ('exponential', True)
     """
-    t, values = _checked(t, values)
+    t, values = checked_records(t, values)
     if not 0 < significance < 1:
         raise ValueError(f"significance must lie between 0 and 1, not {significance}")
     if not values.any():
@@ -324,24 +200,20 @@ def fit_decay(
     # In units of the window and of the largest record: rounding knows no other scale.
     span, scale = t[-1] - t[0], np.abs(values).max() or 1.0
     since, run = (t - t[0]) / span, values / scale
-    fitted = _fit_runs if len(values) > 1 else _fit_run
-    run = run if len(values) > 1 else run[0]
-    plain = fitted(since, run, False)
-    found = fitted(since, run, True) if floor else plain
-    floor_at = _floor_of(found.rate, found.linear) if floor else 0.0
+
+    def fitted(floor: bool) -> DecayEstimate:
+        several = len(run) > 1
+        return fit_several(since, run, floor) if several else fit_single(since, run[0], floor)
+
+    plain = fitted(False)
+    found = fitted(True) if floor else plain
+    floor_at = floor_of(found.rate, found.linear)
     amplitude = float(found.curve[0]) - floor_at
     rms = float(np.sqrt(((values.mean(0) / scale - found.curve) ** 2).mean()))
     misfit = rms / abs(amplitude) if amplitude else float("inf")
-
-    if found.p_fall >= significance:
-        outcome, found, floor_at = Outcome.NO_DECAY, plain, 0.0
-        amplitude = float(plain.curve[0])
-    elif found.p_value < significance:
-        outcome = Outcome.NOT_EXPONENTIAL
-    elif found.rate <= max(found.rate_err * stats.t.ppf(0.975, found.dof), _TINY):
-        outcome = Outcome.UNRESOLVED
-    else:
-        outcome = Outcome.EXPONENTIAL
+    outcome = _judged(found, significance)
+    if outcome is Outcome.NO_DECAY:
+        found, floor_at, amplitude = plain, 0.0, float(plain.curve[0])
     return DecayFit(
         outcome=outcome,
         rate=found.rate / span,
@@ -357,3 +229,13 @@ def fit_decay(
         p_value=found.p_value,
         misfit=misfit,
     )
+
+
+def _judged(found: DecayEstimate, significance: float) -> Outcome:
+    if found.p_fall >= significance:
+        return Outcome.NO_DECAY
+    if found.p_value < significance:
+        return Outcome.NOT_EXPONENTIAL
+    if found.rate <= max(found.rate_err * stats.t.ppf(0.975, found.dof), TINY):
+        return Outcome.UNRESOLVED
+    return Outcome.EXPONENTIAL

@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from nin.runs.averages import Array, _checked, _smooth, course
+from nin.runs.averages import Array, checked_records, course, running_median
 from nin.runs.history import History
 
 FALLS = {"w_ni": 0.5, "train_loss": np.exp(-1), "val_loss": np.exp(-1)}
@@ -15,6 +15,7 @@ FALLS = {"w_ni": 0.5, "train_loss": np.exp(-1), "val_loss": np.exp(-1)}
 asks for, since it settles on a floor above 1/e of its start at some strengths."""
 RISE = 1.5
 """A decay time has left its plateau when it is longer by this factor."""
+_FALL = 0.1  # fraction by which a curve falls while its slope counts as the initial one
 
 
 class Estimate(NamedTuple):
@@ -45,6 +46,38 @@ def _median(values: Array, half: int) -> Array:
     return np.stack(columns, 1)
 
 
+def first_crossing(
+    t: Array, values: Array, level: float, *, falling: bool = False, log: bool = False
+) -> float:
+    """Return where a curve first reaches a level, by a straight line between two records.
+
+    Args:
+        t: Where the records were taken, (n,), rising.
+        values: The records, (n,); they may be infinite.
+        level: The level.
+        falling: Whether the curve comes from above.
+        log: Whether the line is one of the logarithms, where both records are positive.
+
+    Returns:
+        The place: the first record's if that is past the level already, infinite if none is.
+
+    >>> first_crossing(np.array([0, 1, 2]), np.array([1, 2, 8]), 4), first_crossing(
+    ...     np.array([0, 1, 2]), np.array([1, 2, 8]), 4, log=True
+    ... )
+    (1.3333333333333333, 1.5)
+    """
+    past = np.flatnonzero(values <= level if falling else values >= level)
+    if not len(past):
+        return float("inf")
+    if (i := int(past[0])) == 0:
+        return float(t[0])
+    low, high = values[i - 1], values[i]
+    if log and min(low, high) > 0:
+        low, high, level = np.log(low), np.log(high), np.log(level)
+    share = (level - low) / (high - low) if high != low else 1.0
+    return float(t[i - 1] + share * (t[i] - t[i - 1]))
+
+
 def time_to(t: Any, values: Any, fraction: float = np.exp(-1), *, smooth: int = 1) -> Estimate:
     """Measure when each run first falls to a fraction of its first record.
 
@@ -65,7 +98,7 @@ def time_to(t: Any, values: Any, fraction: float = np.exp(-1), *, smooth: int = 
     >>> time_to([0, 1, 2], [1, 0.5, 0.25], fraction=0.5).value
     1.0
     """
-    t, values = _checked(t, values)
+    t, values = checked_records(t, values)
     if not 0 < fraction < 1:
         raise ValueError(f"fraction must lie between 0 and 1, not {fraction}")
     if not (values[:, 0] > 0).all():
@@ -75,24 +108,15 @@ def time_to(t: Any, values: Any, fraction: float = np.exp(-1), *, smooth: int = 
     if smooth < 1 or smooth != int(smooth):
         raise ValueError(f"smooth must be a whole number >= 1, not {smooth}")
     curves = _median(values, int(smooth) // 2) / values[:, :1]
-    each = np.full(len(curves), np.inf)
-    for k, curve in enumerate(curves):
-        below = np.flatnonzero(curve <= fraction)
-        if len(below):
-            i = max(int(below[0]), 1)
-            a, b, c = curve[i - 1], curve[i], fraction
-            if b > 0:
-                a, b, c = np.log(a), np.log(b), np.log(c)
-            share = (a - c) / (a - b) if a > b else 1.0
-            each[k] = t[i - 1] + share * (t[i] - t[i - 1]) - t[0]
-    return _estimate(each)
+    each = [first_crossing(t, curve, fraction, falling=True, log=True) - t[0] for curve in curves]
+    return _estimate(np.array(each))
 
 
-def initial_time(t: Any, values: Any, fall: float = 0.1) -> Estimate:
+def initial_time(t: Any, values: Any) -> Estimate:
     """Measure -1 over the initial slope of each run's logarithm.
 
     The slope is that of a parabola at the first record, fitted by least squares to the logarithm
-    of the records up to the first one that has fallen by `fall`, at least 4. It needs no floor and
+    of the records up to the first one that has fallen by a tenth, at least 4. It needs no floor and
     no exponential; it is the tau of Sec. 4 of Levi et al. (2022), a rate at t = 0. Noise makes it
     long, and a run may not fall at all by it: with white noise of a hundredth of the start and 30
     records per tau the median is a quarter too long.
@@ -100,7 +124,6 @@ def initial_time(t: Any, values: Any, fall: float = 0.1) -> Estimate:
     Args:
         t: Times of the records, (n,), rising, at least 4.
         values: The records, (runs, n) or (n,), > 0 in that stretch.
-        fall: Fraction by which the curve falls in the stretch, in (0, 1).
 
     Returns:
         The times; infinite for a run that does not fall at its start.
@@ -108,12 +131,10 @@ def initial_time(t: Any, values: Any, fall: float = 0.1) -> Estimate:
     Raises:
         ValueError: If the input does not fit, or a value in the stretch is not > 0.
     """
-    t, values = _checked(t, values, least=4)
-    if not 0 < fall < 1:
-        raise ValueError(f"fall must lie between 0 and 1, not {fall}")
+    t, values = checked_records(t, values, least=4)
     each = np.full(len(values), np.inf)
     for k, curve in enumerate(values):
-        low = np.flatnonzero(_smooth(curve) <= (1 - fall) * curve[0])
+        low = np.flatnonzero(running_median(curve) <= (1 - _FALL) * curve[0])
         last = max(3, int(low[0])) if len(low) else len(t) - 1
         if not (curve[: last + 1] > 0).all():
             raise ValueError("values must be > 0 where the logarithm's slope is taken")
@@ -178,38 +199,29 @@ def power(sigma_eps: Sequence[float], tau: Array) -> Array:
     return np.asarray(np.polyfit(np.log(sigma), np.log(tau), 1)[0])
 
 
-def plateau_end(sigma_eps: Sequence[float], tau: Array, rise: float = RISE) -> Array:
+def plateau_end(sigma_eps: Sequence[float], tau: Array) -> Array:
     """Return where decay times leave the plateau of weak noise, seed by seed.
 
-    That is where they first exceed `rise` times those at the weakest noise, by straight lines in
+    That is where they first reach `RISE` times those at the weakest noise, by straight lines in
     the logarithms.
 
     Args:
         sigma_eps: Noise strengths, (n,), rising.
         tau: Decay times, (n, seeds); infinite ones count as above.
-        rise: The factor, > 1.
 
     Returns:
-        sigma_eps, (seeds,): infinite for a seed whose times never exceed it, or whose first is.
+        sigma_eps, (seeds,): infinite for a seed whose times never do so, or whose first is.
 
     Raises:
-        ValueError: If strengths do not rise, a time is not positive, or `rise` is not above 1.
+        ValueError: If strengths do not rise, or a time is not positive.
     """
     sigma, tau = _checked_times(sigma_eps, tau)
-    if not rise > 1:
-        raise ValueError(f"rise must be above 1, not {rise}")
-    x, found = np.log(sigma), []
-    for times in tau.T:
-        height = np.log(times / times[0]) if np.isfinite(times[0]) else np.full(len(x), np.nan)
-        above = np.flatnonzero(height > np.log(rise))
-        if not len(above):
-            found.append(np.inf)
-            continue
-        i = int(above[0])
-        low, high = height[i - 1], height[i]
-        share = 0.0 if np.isinf(high) else (np.log(rise) - low) / (high - low)
-        found.append(float(np.exp(x[i - 1] + share * (x[i] - x[i - 1]))))
-    return np.array(found)
+    x = np.log(sigma)
+    ends = [
+        first_crossing(x, times / times[0], RISE, log=True) if np.isfinite(times[0]) else np.inf
+        for times in tau.T
+    ]
+    return np.exp(ends)
 
 
 def _checked_times(sigma_eps: Sequence[float], tau: Array) -> tuple[Array, Array]:

@@ -9,8 +9,8 @@ from sympy import Expr
 
 from nin.theory import gradient_flow as flow
 from nin.theory import symbols as s
+from nin.theory.mean_step import kink_mean
 from nin.theory.printing import latex
-from nin.theory.rates import kink_mean
 from nin.theory.statement import Chain, Entry, Slip
 
 
@@ -25,7 +25,7 @@ def _right(key: str, place: str, says: str, page: str = "", test: str = "") -> E
     return Entry(key, place, says, same, same, Slip.NONE, page=page, test=test)
 
 
-def decay_time(form: Chain) -> Expr:
+def time_scale(form: Chain) -> Expr:
     """Return the time of Sec. 4 in which a quantity falls by a factor e at its first rate.
 
     Args:
@@ -40,7 +40,7 @@ def decay_time(form: Chain) -> Expr:
 
 
 _KINK = latex(kink_mean())
-_TAU_NOISE, _TAU_LOSS = (latex(decay_time(e.corrected)) for e in (flow.EQ25, flow.EQ24))
+_TAU_NOISE, _TAU_LOSS = (latex(time_scale(e.corrected)) for e in (flow.EQ25, flow.EQ24))
 _CLAIM = "test_claims_linear.py::test_verdict"
 
 ENTRIES: tuple[Entry[str], ...] = (
@@ -64,7 +64,7 @@ ENTRIES: tuple[Entry[str], ...] = (
         why="Phases survive; rates of decay move by tens of percent.",
         matters=True,
         page="real_networks#relu-kinks",
-        test="test_onestep.py::test_kinks_complete_the_prediction_for_relu",
+        test="test_pull.py::test_kinks_complete_the_prediction_for_relu",
     ),
     _right("fn-3", "footnote 3", "The linear model stands for a diagonal linear network."),
     _right(
@@ -112,7 +112,7 @@ ENTRIES: tuple[Entry[str], ...] = (
         "footnote 7",
         "With a bounded activation learning fails by saturation, and nothing diverges.",
         page="real_networks#footnote-7",
-        test="test_onestep.py::test_strong_noise_saturates_bounded_units",
+        test="test_pull.py::test_strong_noise_saturates_bounded_units",
     ),
     _words(
         "catapult-window",
@@ -237,6 +237,6 @@ ENTRIES: tuple[Entry[str], ...] = (
         "The squared error over ten outputs is not normalised in words.",
         "Their mean, we assume; `mse_norm` offers the sum and the halves too.",
         slip=Slip.INCOMPLETE,
-        why="The curvature, and with it every threshold, is proportional to the factor.",
+        why="The curvature, and with it every border, is proportional to the factor.",
     ),
 )

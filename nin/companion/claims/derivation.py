@@ -8,7 +8,7 @@ import numpy as np
 import torch
 
 from nin import curvature
-from nin.companion.claims.ledger import Finding, Verdict, claim
+from nin.companion.claims.ledger import SIGMAS, Finding, Verdict, claim
 from nin.curvature.local import LocalLoss
 from nin.linear import batch_means as mc
 from nin.networks.losses import Loss
@@ -16,16 +16,13 @@ from nin.networks.models import MLP
 from nin.networks.seeds import generator
 from nin.studies.study import images
 from nin.theory import brackets as averages
-from nin.theory import rates, theorem
+from nin.theory import mean_step, theorem
 from nin.theory import symbols as s
 from nin.theory import two_layer as linear
 from nin.theory.expansion import EQ2
 
-SIGMAS = 5.0
-"""A measurement excludes a value that is further away than this many standard errors."""
 
-
-def _probe(
+def _local(
     activation: str, width: int, loss: str, seed: int, samples: int
 ) -> tuple[LocalLoss, torch.Tensor]:
     """Return the local loss of a network on Fashion-MNIST and its noise weights."""
@@ -51,13 +48,13 @@ def factor_of_the_curvature_term() -> Finding:
     networks = itertools.product(("tanh", "softplus"), (16, 64, 256), ("ce", "mse"))
     found = []
     for seed, (activation, width, loss) in enumerate(networks):
-        local, w = _probe(activation, width, loss, seed, samples=64)
+        local, w = _local(activation, width, loss, seed, samples=64)
         gradients = curvature.sampled_gradients(local, w, 0.5, draws=50, seed=seed)
         found.append(curvature.slope(gradients, curvature.predicted_gradient(local, w, 0.5)))
     weight = np.array([f.err for f in found]) ** -2
     value = float(np.average([f.value for f in found], weights=weight))
     err = float(weight.sum() ** -0.5)
-    printed = float(rates.hessian_rate(EQ2.as_printed) / rates.hessian_rate(EQ2.corrected))
+    printed = float(mean_step.hessian_rate(EQ2.as_printed) / mean_step.hessian_rate(EQ2.corrected))
     near = {name: abs(value - v) < SIGMAS * err for name, v in (("ours", 1), ("paper", printed))}
     verdict = {(True, False): Verdict.CORRECTED, (False, True): Verdict.REPRODUCED}
     return Finding(
@@ -80,7 +77,7 @@ def kinks_of_relu() -> Finding:
     """Compare the decay rate of |w_ni| with Eq. (2), without and with the pull of the kinks."""
     off, off_with_kinks = [], []
     for seed in range(6):
-        local, w = _probe("relu", 1024, "mse", seed, samples=128)
+        local, w = _local("relu", 1024, "mse", seed, samples=128)
         measured = w @ curvature.mean_gradient(local, w, 1.0, nodes=100)
         drift = w @ curvature.predicted_gradient(local, w, 1.0)
         off.append(float(measured / drift) - 1)
@@ -114,8 +111,8 @@ CATAPULT_WEIGHTS = {s.w1: 1.0, s.w0: 0.1, s.u: 0.1, s.M: 1.0, s.sigma_x: 1.0}
 def fluctuations_of_the_second_order() -> Finding:
     """Measure neglected over kept fluctuations where the linear model's catapult begins."""
     batches, batch_size = 20_000, 50
-    threshold = linear.SIGMA_CAT.corrected.rhs.subs({**CATAPULT_WEIGHTS, s.eta: 0.01})
-    sigma_eps = float(threshold) ** 0.5
+    border = linear.SIGMA_CAT.corrected.rhs.subs({**CATAPULT_WEIGHTS, s.eta: 0.01})
+    sigma_eps = float(border) ** 0.5
     value = mc.measure_neglected(CATAPULT_WEIGHTS, sigma_eps, batch_size, batches)
     formula = linear.FN2.corrected.rhs.subs({**CATAPULT_WEIGHTS, s.sigma_eps: sigma_eps})
     # Relative error of each width: sqrt((kurtosis - 1) / 4 n), with 2 + 12/|B| for eps^2.

@@ -16,9 +16,16 @@ from dataclasses import dataclass
 from enum import StrEnum
 from functools import cached_property
 
+import numpy as np
+import numpy.typing as npt
+
 from nin.companion import claims
 from nin.networks.data import DataError
+from nin.runs.averages import mean
 from nin.studies.records import RecordError
+
+SIGMAS = 5.0
+"""A measurement excludes a value that is further away than this many standard errors."""
 
 
 class Verdict(StrEnum):
@@ -51,6 +58,11 @@ class Finding:
     err: float
     n: int
     quantity: str
+
+    @classmethod
+    def of(cls, verdict: Verdict, says: str, values: npt.ArrayLike, quantity: str) -> Finding:
+        """Make a finding of the mean of independent values; that of hits is a share."""
+        return cls(verdict, says, *mean(values), len(np.asarray(values)), quantity)
 
     def __post_init__(self) -> None:
         """Refuse a finding without a usable number.

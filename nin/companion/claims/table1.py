@@ -10,6 +10,7 @@ from nin.companion.claims.ledger import Finding, Verdict, claim
 from nin.runs.averages import mean
 from nin.runs.history import History
 from nin.runs.phases import Phase, classify_phase
+from nin.runs.times import first_crossing
 from nin.studies.experiment import FIG2, TABLE1, experiment
 from nin.studies.run import recorded
 
@@ -46,13 +47,12 @@ def phases_at_table_1() -> Finding:
     agree = [
         classify_phase(h).phase == phase for phase in Phase for h in table1_histories("fig3", phase)
     ]
-    return Finding(
+    return Finding.of(
         Verdict.REPRODUCED if all(agree) else Verdict.DIFFERS,
         "Every run is in the phase that Table 1 names."
         if all(agree)
         else "Some runs are in another phase than Table 1 names.",
-        *mean(agree),
-        len(agree),
+        agree,
         "share of runs in the phase of Table 1",
     )
 
@@ -90,7 +90,7 @@ def _divergence(name: str) -> Finding:
         verdict, says = Verdict.REPRODUCED, "All weights grow more than tenfold, then overflow."
     else:
         verdict, says = Verdict.CORRECTED, "The loss overflows, but not all weights grow before."
-    return Finding(verdict, says, *mean(steps), len(steps), "steps until the loss is infinite")
+    return Finding.of(verdict, says, steps, "steps until the loss is infinite")
 
 
 @claim(
@@ -100,7 +100,7 @@ def _divergence(name: str) -> Finding:
     "Caption of Fig. 3",
     PAGES["fig3"],
 )
-def relaxation() -> Finding:
+def relaxation_ce() -> Finding:
     """Compare times to a given clean loss, and to half the initial |w_ni|, across strengths.
 
     The loss is the one that the decoupled run of the same seed has after a tenth of its steps. A
@@ -124,13 +124,7 @@ def relaxation() -> Finding:
         says = "Learning takes longer with more noise, but the NIWs decay faster, not slower."
     else:
         verdict, says = Verdict.REPRODUCED, "Both take longer with more noise."
-    return Finding(
-        verdict,
-        says,
-        *mean(ratios),
-        len(ratios),
-        "steps to the same loss, catapult over decoupled",
-    )
+    return Finding.of(verdict, says, ratios, "steps to the same loss, catapult over decoupled")
 
 
 @claim(
@@ -159,12 +153,8 @@ def catapult_plateau() -> Finding:
         )
     else:
         verdict, says = Verdict.DIFFERS, "Much is learned before the NIWs have decayed."
-    return Finding(
-        verdict,
-        says,
-        *mean(reached),
-        len(reached),
-        "training accuracy when |w_ni| last exceeds its start",
+    return Finding.of(
+        verdict, says, reached, "training accuracy when |w_ni| last exceeds its start"
     )
 
 
@@ -192,7 +182,7 @@ def surge_plateau() -> Finding:
     learned = np.mean(reached) > 2 * chance
     trivial = np.mean(undisturbed) < 2 * chance
     where = f"The runs at Table 1's catapult value diverge; at K = {RECOVERS:g} " if lost else ""
-    return Finding(
+    return Finding.of(
         Verdict.DIFFERS
         if learned
         else Verdict.CORRECTED
@@ -201,8 +191,7 @@ def surge_plateau() -> Finding:
         f"{where}the NIWs halve in {np.mean(steps):.1f} steps. By then the accuracy is "
         f"{np.mean(reached):.2f}, that of the decoupled runs {np.mean(undisturbed):.2f}"
         f"; ten times later it is {np.mean(later):.2f} times theirs.",
-        *mean(reached),
-        len(reached),
+        reached,
         f"training accuracy when |w_ni| has halved, K = {RECOVERS:g}",
     )
 
@@ -247,12 +236,8 @@ def _niws_end_small(name: str) -> Finding:
         verdict, says = Verdict.DIFFERS, "Some keep most of their start."
     if not ends[Phase.CATAPULT]:
         says += " The runs at Table 1's catapult value diverge."
-    return Finding(
-        verdict,
-        says,
-        *mean(disturbed),
-        len(disturbed),
-        "final over initial |w_ni|, of the runs that do not diverge",
+    return Finding.of(
+        verdict, says, disturbed, "final over initial |w_ni|, of the runs that do not diverge"
     )
 
 
@@ -281,12 +266,5 @@ def generalisation() -> Finding:
 
 
 def _time_below(steps: np.ndarray, values: np.ndarray, level: float) -> float:
-    """Return the first step, interpolated, at which values fall below a level; else the last."""
-    below = np.flatnonzero(values < level)
-    if not len(below):
-        return float(steps[-1])
-    i = int(below[0])
-    if i == 0:
-        return float(steps[0])
-    share = (values[i - 1] - level) / (values[i - 1] - values[i])
-    return float(steps[i - 1] + share * (steps[i] - steps[i - 1]))
+    """Return the step, between records, at which values first fall to a level; else the last."""
+    return min(first_crossing(steps, values, level, falling=True), float(steps[-1]))

@@ -18,58 +18,43 @@ from nin.runs.phases import Phase
 def draw_course(
     ax: Axes,
     histories: Sequence[History],
-    values: Callable[[History], np.ndarray],
+    quantity: str,
     *,
-    steps: str = "step",
     log: bool = True,
     color: str,
     label: str,
     dashed: bool = False,
 ) -> None:
     """Draw mean and standard deviation over runs of one quantity, against the SGD step."""
-    x, mean, low, high = mean_and_spread(histories, steps, values, log)
+    x, mean, low, high = mean_and_spread(histories, quantity, log)
     ax.plot(x, mean, color=color, label=label, ls="--" if dashed else "-")
     ax.fill_between(x, low, high, color=color, alpha=0.2, lw=0)
 
 
 def draw_losses(ax: Axes, histories: Sequence[History]) -> None:
     """Draw the noisy training loss and the clean losses, solid."""
-    draw_course(ax, histories, lambda h: h.loss, color="#BBA2CC", label="training loss, noise on")
-    for color, name, pick in (
-        (TRAIN, "training loss", lambda h: h.train_loss),
-        (TEST, "test loss", lambda h: h.val_loss),
-    ):
-        draw_course(
-            ax, histories, pick, steps="eval_step", color=color, label=f"{name}, $\\epsilon=0$"
-        )
+    draw_course(ax, histories, "loss", color="#BBA2CC", label="training loss, noise on")
+    for quantity, color, name in (
+        ("train_loss", TRAIN, "training loss"), ("val_loss", TEST, "test loss")
+    ):  # fmt: skip
+        draw_course(ax, histories, quantity, color=color, label=f"{name}, $\\epsilon=0$")
     ax.set_yscale("log")
 
 
 def draw_accuracies(ax: Axes, histories: Sequence[History]) -> None:
     """Draw the clean accuracies, dashed."""
-    for color, name, pick in (
-        (TRAIN, "training accuracy", lambda h: h.train_accuracy),
-        (TEST, "test accuracy", lambda h: h.val_accuracy),
-    ):
-        draw_course(
-            ax,
-            histories,
-            pick,
-            steps="eval_step",
-            log=False,
-            color=color,
-            label=f"{name}, $\\epsilon=0$",
-            dashed=True,
-        )
+    for quantity, color, name in (
+        ("train_accuracy", TRAIN, "training accuracy"), ("val_accuracy", TEST, "test accuracy")
+    ):  # fmt: skip
+        label = f"{name}, $\\epsilon=0$"
+        draw_course(ax, histories, quantity, log=False, color=color, label=label, dashed=True)
     ax.set_ylim(0, 1)
 
 
 def draw_weights(ax: Axes, histories: Sequence[History], next_layer: str) -> None:
     """Draw the norms of w_ni and of the next layer's weights."""
-    draw_course(ax, histories, lambda h: h.w_ni, color=NIW, label=r"$|w_{\rm NI}|$")
-    draw_course(
-        ax, histories, lambda h: h.norms[next_layer], color=NEXT, label=r"$|W^{(1)}|$, next layer"
-    )
+    draw_course(ax, histories, "w_ni", color=NIW, label=r"$|w_{\rm NI}|$")
+    draw_course(ax, histories, next_layer, color=NEXT, label=r"$|W^{(1)}|$, next layer")
     ax.set_yscale("log")
 
 

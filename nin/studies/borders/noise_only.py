@@ -22,9 +22,7 @@ NODES = 16
 _LAST = 10  # steps whose median loss stands for the end, as in `nin.runs.phases`
 
 
-def noise_only_borders(
-    e: Experiment, steps: int, K: tuple[float, float], tolerance: float = TOLERANCE
-) -> dict[str, float]:
+def noise_only_borders(e: Experiment, steps: int, K: tuple[float, float]) -> dict[str, float]:
     """Find the borders of an experiment without its data, by bisection.
 
     The inputs are 0 and each value of eps comes with every label, so that labels say nothing of
@@ -35,7 +33,6 @@ def noise_only_borders(
         e: The experiment with its seed; its own sigma_eps is of no account.
         steps: As many as the runs that are to be predicted have.
         K: Where to look, noise variances in Table 1's unit.
-        tolerance: Relative width of the last bracket in sigma_eps.
 
     Returns:
         sigma_eps of ``"surge"``, ``"catapult"`` and ``"divergent"``; infinite where nothing begins
@@ -57,7 +54,7 @@ def noise_only_borders(
             low,
             high,
             1,
-            tolerance,
+            TOLERANCE,
         )
         found[name] = 0.0 if border.below else border.value if border.found else float("inf")
     return found

@@ -4,7 +4,7 @@ Three predictions, each with less said than the next and more assumed:
 
 * `halves`: a formula for one hidden ReLU layer that the noise dominates;
 * `Curve`: the largest curvature of the loss with noise, by automatic differentiation, against
-  the thresholds 2 and 4 of the linear model (`nin.theory.noise_map`);
+  the levels 2 and 4 at which phases of the linear model end (`nin.theory.noise_map`);
 * `nin.studies.borders.noise_only`: the dynamics of the network that sees the noise and no image.
 
 The border between decoupled and decay has a prediction of its own, `decay_time`.
@@ -18,13 +18,20 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 from scipy.optimize import brentq
+from torch import Tensor
 
-from nin.curvature.gauss_newton import SAMPLES, LinearInNoise, _root, output_hessian, top_curvature
+from nin.curvature.gauss_newton import (
+    SAMPLES,
+    LinearInNoise,
+    output_hessian,
+    symmetric_root,
+    top_curvature,
+)
 from nin.curvature.local import LocalLoss, local_loss
 from nin.networks.data import Dataset
-from nin.networks.models import MLP
-from nin.networks.nodes import NOISE_LAWS, NoiseInjection, find_node
+from nin.networks.nodes import NOISE_LAWS, one_node
 from nin.networks.seeds import generator
+from nin.runs.times import first_crossing
 from nin.studies.experiment import D_OUT, Experiment
 from nin.theory import noise_map
 
@@ -49,7 +56,7 @@ class Prediction:
 
     @staticmethod
     def of(loss_rises: float, w_ni_rises: float, divergent: float) -> Prediction:
-        """Return the borders for given thresholds; what diverges is past every border."""
+        """Return the borders, told where each rise begins; what diverges is past every border."""
         surge = min(loss_rises, divergent)
         return Prediction(surge, min(max(loss_rises, w_ni_rises), divergent), divergent)
 
@@ -75,8 +82,8 @@ def halves(e: Experiment) -> Prediction:
         raise ValueError("the halves are those of one hidden ReLU layer, with the node wired to it")
     model = e.network()
     with torch.no_grad():
-        u, W = _node(model).w_ni.double(), model.linear(1).weight.double()
-        root = _root(output_hessian(e.criterion(), torch.zeros(D_OUT, D_OUT)).mean(0))
+        u, W = one_node(model)[1].w_ni.double(), model.linear(1).weight.double()
+        root = symmetric_root(output_hessian(e.criterion(), torch.zeros(D_OUT, D_OUT)).mean(0))
         tops = []
         for on in (u > 0, u < 0):
             size, gram = u[on].square().sum() * torch.eye(D_OUT), W[:, on] @ W[:, on].T
@@ -94,8 +101,8 @@ class Curve:
     It is eta times the largest eigenvalue of the Gauss-Newton matrix, <J^T H J>, with J the
     derivative of a sample's outputs by the weights and H the Hessian of its loss by the outputs.
     Where outputs are linear in each layer, as in the linear model, the step of SGD multiplies an
-    output along the leading direction by 1 - lambda: hence the thresholds 2 and, with the weights'
-    own motion, 4. The part of w_ni alone says the same of w_ni.
+    output along the leading direction by 1 - lambda: hence the levels 2 and, with the weights' own
+    motion, 4. The part of w_ni alone says the same of w_ni.
 
     Attributes:
         sigma_eps: Noise strengths, (n,), rising.
@@ -108,11 +115,15 @@ class Curve:
     lam_w_ni: np.ndarray
 
     def predict(self) -> Prediction:
-        """Return where the curves first cross their thresholds."""
+        """Return where the curves first reach their levels, by straight lines in the logarithms."""
+
+        def border(lam: np.ndarray, level: float) -> float:
+            if lam[0] >= level:
+                return 0.0
+            return float(np.exp(first_crossing(np.log(self.sigma_eps), lam, level, log=True)))
+
         return Prediction.of(
-            _crossing(self.sigma_eps, self.lam, GROWTH),
-            _crossing(self.sigma_eps, self.lam_w_ni, GROWTH),
-            _crossing(self.sigma_eps, self.lam, LAMBDA_DIV),
+            border(self.lam, GROWTH), border(self.lam_w_ni, GROWTH), border(self.lam, LAMBDA_DIV)
         )
 
 
@@ -126,16 +137,20 @@ def curve(e: Experiment, sigma_eps: Sequence[float], data: Dataset, n: int = SAM
         n: Number of images.
     """
     model = e.network()
-    node = _node(model)
+    node = one_node(model)[1]
     x, y = data.train_x[:n], data.train_y[:n]
-    xi = NOISE_LAWS[e.noise](len(x), generator(e.seed, "prediction"))
-    xi /= xi.square().mean().sqrt()  # removes most of the chance in a thousand draws
-    rows = []
+    xi, rows = _unit_noise(e, len(x)), []
     for sigma in sigma_eps:
         node.eps = xi * sigma
         rows.append([e.eta * top_curvature(model, e.criterion(), x, y, w) for w in ("", "w_ni")])
     lam, lam_w_ni = np.array(rows).T
     return Curve(np.array(sigma_eps, float), lam, lam_w_ni)
+
+
+def _unit_noise(e: Experiment, n: int) -> Tensor:
+    """Draw n values of noise whose own mean square is 1: most of the chance in them is gone."""
+    xi = NOISE_LAWS[e.noise](n, generator(e.seed, "prediction"))
+    return xi / xi.square().mean().sqrt()
 
 
 def decay_time(e: Experiment, data: Dataset, n: int = SAMPLES) -> float:
@@ -154,8 +169,9 @@ def decay_time(e: Experiment, data: Dataset, n: int = SAMPLES) -> float:
         theta, or infinity if |w_ni| never halves.
     """
     model = e.network()
-    w = _node(model).w_ni.detach().double()
-    local = LocalLoss(model, e.layer, data.train_x[:n], data.train_y[:n], e.criterion().values)
+    w = one_node(model)[1].w_ni.detach().double()
+    x, y = data.train_x[:n], data.train_y[:n]
+    local = LocalLoss(model, e.layer, x, y, e.criterion().values)
     rates, directions = torch.linalg.eigh(local.mean_hessian().double())
     parts = (directions.T @ w).square() / w.square().sum()
 
@@ -174,40 +190,22 @@ def decay_time(e: Experiment, data: Dataset, n: int = SAMPLES) -> float:
     return float(np.exp(brentq(left, ends[below[0] - 1], ends[below[0]])))
 
 
-def initial_rate(e: Experiment, data: Dataset, n: int = SAMPLES) -> float:
+def initial_rate(e: Experiment, data: Dataset) -> float:
     """Return the rate at which |w_ni| begins to fall, per step and per sigma_eps^2, by Eq. (2).
 
     That is ``eta w_ni^T <H> w_ni / |w_ni|^2`` at the initial weights, without noise or kick.
 
     Args:
         e: The experiment; its own sigma_eps is of no account.
-        data: The first `n` of its training images are used.
-        n: Number of images.
+        data: The first `SAMPLES` of its training images are used.
 
     Returns:
         The rate; negative if |w_ni| begins to grow.
     """
     model = e.network()
-    w = _node(model).w_ni.detach()
-    local = local_loss(model, e.layer, data.train_x[:n], data.train_y[:n], e.criterion())
+    w, x, y = one_node(model)[1].w_ni.detach(), data.train_x[:SAMPLES], data.train_y[:SAMPLES]
+    local = local_loss(model, e.layer, x, y, e.criterion())
     return e.eta * float(w @ local.mean_product(w)) / float(w.square().sum())
-
-
-def _node(model: MLP) -> NoiseInjection:
-    found = find_node(model)
-    assert found is not None  # an experiment's network has one
-    return found[1]
-
-
-def _crossing(sigma: np.ndarray, lam: np.ndarray, level: float) -> float:
-    """Return where a curve first rises above a level, by straight lines in the logarithms."""
-    above = np.flatnonzero(lam > level)
-    if not len(above):
-        return float("inf")
-    if (i := above[0]) == 0:
-        return 0.0
-    x, y = np.log(sigma[i - 1 : i + 1]), np.log(lam[i - 1 : i + 1])
-    return float(np.exp(np.interp(np.log(level), y, x)))
 
 
 def second_order_curvature(
@@ -226,9 +224,7 @@ def second_order_curvature(
         n: Number of images.
     """
     x, y = data.train_x[:n], data.train_y[:n]
-    xi = NOISE_LAWS[e.noise](len(x), generator(e.seed, "prediction"))
-    xi /= xi.square().mean().sqrt()
-    cut = LinearInNoise(e.network(), xi * sigma_eps)
+    cut = LinearInNoise(e.network(), _unit_noise(e, len(x)) * sigma_eps)
     with torch.no_grad():
         clean = cut.orders(x)[0]
     return e.eta * top_curvature(cut, e.criterion(), x, y, at=clean)
