@@ -9,7 +9,7 @@ from nin.companion.claims.ledger import Claim, Verdict
 
 VERDICTS = {
     "C6-LIN": (claims.exponential_with_one_time, Verdict.CORRECTED, 0.35, 0.1),
-    "C28-LIN": (claims.traces, Verdict.CORRECTED, 2.0, 0.02),
+    "C28-LIN": (claims.rates_by_traces, Verdict.CORRECTED, 2.0, 0.02),
     "C29": (claims.ratio_of_times, Verdict.REPRODUCED, 1.0, 0.01),
     "C30": (claims.langevin_limit, Verdict.REPRODUCED, 1.0, 0.1),
 }

@@ -220,7 +220,7 @@ def test_borders_on_the_slider_are_those_of_the_theory(explorer: Page) -> None:
     )
     last = int(slider.get_attribute("max") or 0)
     strengths = [0.01 * 10 ** ((place * last - 1) / 40) for place in places]  # the first one is 0
-    named = explorer.inner_text("#phase-explorer .thresholds")
+    named = explorer.inner_text("#phase-explorer .borders")
     borders = [float(n) for n in re.findall(r"(?:= |above )(\d[\d.]*\d)", named)]
     assert len(borders) == 3
     assert strengths == pytest.approx(borders, rel=0.02)  # slider values have three digits

@@ -1,4 +1,4 @@
-"""The noise-only map, the thresholds in numbers, and the search for borders."""
+"""The noise-only map, the borders in numbers, and the search for borders."""
 
 from __future__ import annotations
 
@@ -218,7 +218,7 @@ def test_epochs_learn_the_slope() -> None:
         )  # fmt: skip
 
 
-def test_thresholds_come_from_the_stated_equations() -> None:
+def test_borders_come_from_the_stated_equations() -> None:
     values = {s.w1: 0.7, s.u: 0.2, s.eta: 0.02}
     t = bd.linear_borders(w1=0.7, u=0.2, w0=0.1, eta=0.02, batch_size=40)
     assert t.div**2 == pytest.approx(float(theory.SIGMA_DIV.corrected.rhs.subs(values)))

@@ -13,7 +13,7 @@ from nin.theory import symbols as s
 from nin.theory import two_layer as linear
 from nin.theory.printing import latex
 from nin.theory.statement import chain
-from nin.theory.wording import decay_time
+from nin.theory.wording import time_scale
 
 TESTS = Path(__file__).parent
 BOOK = TESTS.parent / "book"
@@ -61,7 +61,7 @@ def test_decay_times_are_those_of_the_first_steps():
         (flow.EQ24, noise_map.CLEAN_LOSS, noise_map.CLEAN_LOSS.subs(clean, simultaneous=True)),
     ):
         rate = -after.diff(s.eta).subs(s.eta, 0) / before
-        assert sp.simplify(rate * decay_time(entry.corrected) - 1) == 0
+        assert sp.simplify(rate * time_scale(entry.corrected) - 1) == 0
 
 
 def test_every_numbered_equation_has_a_test():

@@ -1,4 +1,4 @@
-"""The linear model: Eqs. (3), (4), (17)-(27), thresholds and footnotes, each proved or refuted."""
+"""The linear model: Eqs. (3), (4), (17)-(27), borders and footnotes, each proved or refuted."""
 
 import numpy as np
 import pytest

@@ -1,6 +1,6 @@
 """The linear model in JavaScript, for the explorer on the page of the phases.
 
-SymPy prints the step, the losses and the thresholds; tables, rules and colours are those that the
+SymPy prints the step, the losses and the borders; tables, rules and colours are those that the
 package uses. Only what surrounds them is written by hand, in ``book/_ext/live/explorer.mjs``.
 """
 
@@ -70,12 +70,12 @@ def model_module() -> str:
     sigma_cat, sigma_div = (
         sympy.sqrt(entry.corrected.rhs) for entry in (theory.SIGMA_CAT, theory.SIGMA_DIV)
     )
-    thresholds = [theory.SIGMA_DEC.corrected.rhs, sigma_cat, sigma_div]
+    borders = [theory.SIGMA_DEC.corrected.rhs, sigma_cat, sigma_div]
     squares = [noise_map.SCALED[w] ** 2 for w in (noise_map.a, noise_map.b)]
     functions = {
         "step": arrow_function([*theory.WEIGHTS, s.M, s.eta, *_BATCH], [*theory.batch_step()]),
         "loss": arrow_function(_SETTING, [noise_map.mean_loss()]),
-        "thresholds": arrow_function(_SETTING, thresholds),
+        "borders": arrow_function(_SETTING, borders),
         "plane": arrow_function(_SETTING, squares),
     }
     words = [moments._GOLDEN, moments._MIX_1, moments._MIX_2]

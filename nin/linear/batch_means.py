@@ -23,6 +23,7 @@ from nin.theory.two_layer import batch_step, mean_ee, mean_xe
 
 Q_LAW = stats.Normal("q", 1, 1)
 SIZES = (1, 3, 10, 30, 100, 300, 1000)
+"""Batch sizes."""
 _SAMPLES = 200_000  # per batch size, or 4000 batches if that is more
 _LARGEST_ARRAY = 2_000_000
 
@@ -192,11 +193,7 @@ def quartile_width(means: np.ndarray) -> float:
 
 
 def measure_neglected(
-    weights: Mapping[sympy.Symbol, float],
-    sigma_eps: float,
-    batch_size: int,
-    batches: int,
-    seed: int = 0,
+    weights: Mapping[sympy.Symbol, float], sigma_eps: float, batch_size: int, batches: int
 ) -> float:
     """Return footnote 2's neglected fluctuation over the kept one, measured, for w_NI.
 
@@ -207,9 +204,8 @@ def measure_neglected(
         sigma_eps: Standard deviation of the Gaussian noise.
         batch_size: |B|.
         batches: How many batches.
-        seed: Of the batches.
     """
-    g = np.random.default_rng(seed)
+    g = np.random.default_rng(0)
     x = g.normal(0, weights[s.sigma_x], (batches, batch_size))
     eps = g.normal(0, sigma_eps, (batches, batch_size))
     step = batch_step()[1]
@@ -239,27 +235,19 @@ class Scaling:
     exponent_err: float
 
 
-def measure_scaling(
-    law: str,
-    orders: Sequence[int],
-    sizes: Sequence[int] = (1, 3, 10, 30, 100, 300, 1000),
-    seed: int = 0,
-) -> dict[int, Scaling]:
-    """Measure the variance of batch averages for several sizes.
+def measure_scaling(law: str, orders: Sequence[int], seed: int = 0) -> dict[int, Scaling]:
+    """Measure the variance of batch averages of all `SIZES`.
 
     Args:
         law: A key of `LAWS`.
         orders: The powers n of the noise.
-        sizes: Batch sizes.
         seed: Of the samples.
 
     Returns:
         One `Scaling` for each order.
     """
-    counts = {size: max(_SAMPLES // size, 4000) for size in sizes}
-    found = [
-        batch_means(law, orders, size, counts[size], seed).var(axis=1, ddof=1) for size in sizes
-    ]
+    counts = {size: max(_SAMPLES // size, 4000) for size in SIZES}
+    found = [batch_means(law, orders, n, m, seed).var(axis=1, ddof=1) for n, m in counts.items()]
     return {n: _fit(law, n, counts, np.array(found)[:, k]) for k, n in enumerate(orders)}
 
 

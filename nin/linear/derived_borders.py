@@ -1,4 +1,4 @@
-"""Where one phase ends and the next begins: thresholds in numbers, and a search for borders."""
+"""The borders of the linear model's phases that follow from its equations, in numbers."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ class LinearBorders:
 
 
 @lru_cache
-def _threshold(name: str, form: str) -> Callable[..., Array]:
+def _border(name: str, form: str) -> Callable[..., Array]:
     entry = _ENTRIES[name]
     chain = entry.corrected if form == "corrected" else entry.as_printed
     squared = name != "dec"  # both forms of the other two are variances, whatever is printed left
@@ -57,11 +57,11 @@ def linear_borders(
     sigma_x: Any = 1.0,
     form: str = "corrected",
 ) -> LinearBorders:
-    """Return the three thresholds of Sec. 3; arguments as for `nin.linear.model.simulate`.
+    """Return the three borders of Sec. 3; arguments as for `nin.linear.model.simulate`.
 
     Corrects the definitions of Levi et al. (2022), Sec. 3. The printed form is read with good
-    will: the catapult and divergence thresholds as variances, as in the sentence on the divergent
-    phase, and the random number in the decoupling threshold as 1, its root mean square.
+    will: the borders of catapult and divergence as variances, as in the sentence on the divergent
+    phase, and the random number in that of decoupling as 1, its root mean square.
 
     Args:
         w1: Initial weight of the second layer, not 0.
@@ -86,23 +86,22 @@ def linear_borders(
     arrays = check_arguments({**given, "sigma_x": sigma_x})
     for name in ("w1", "u"):
         if (arrays[name] == 0).any():
-            raise ValueError(f"{name} must not be 0: the thresholds divide by it")
+            raise ValueError(f"{name} must not be 0: the borders divide by it")
     values = [arrays[str(symbol)] for symbol in _SYMBOLS]
-    return LinearBorders(*(np.asarray(_threshold(n, form)(*values), float) for n in _ENTRIES))
+    return LinearBorders(*(np.asarray(_border(n, form)(*values), float) for n in _ENTRIES))
 
 
-def mean_square_border(batch_size: Any, kurtosis: float = 3.0) -> Array:
-    """Return the largest eta sigma_eps^2 w1^2 at which the variance of w_NI falls.
+def mean_square_border(batch_size: Any) -> Array:
+    """Return the largest eta sigma_eps^2 w1^2 at which the variance of w_NI falls, Gaussian noise.
 
     Args:
         batch_size: Samples per batch.
-        kurtosis: <eps^4> / sigma_eps^4 of the noise; 3 for Gaussian.
 
     >>> mean_square_border(2).item()
     1.0
     """
     formula = sympy.lambdify((s.batch_size, noise_map.kurtosis), noise_map.MEAN_SQUARE, "numpy")
-    return np.asarray(formula(np.asarray(batch_size, float), kurtosis))
+    return np.asarray(formula(np.asarray(batch_size, float), 3))
 
 
 def growth_exponent(curvature: float, batch_size: int) -> float:

@@ -23,12 +23,9 @@ def simulate_epochs(
     epochs: int,
     runs: int,
     fixed: bool,
-    M: float = 1.0,
-    sigma_x: float = 1.0,
     learn_data: bool = True,
-    seed: int = 0,
 ) -> Array:
-    """Train on `samples` pairs (x, M x), in a new order each epoch.
+    """Train on `samples` pairs (x, x), x standard normal, in a new order each epoch.
 
     Args:
         w1: Initial weight of the second layer.
@@ -41,10 +38,7 @@ def simulate_epochs(
         epochs: Number of passes over it.
         runs: Independent data sets.
         fixed: Whether each sample keeps its eps; else it draws a new one each epoch.
-        M: Slope to learn.
-        sigma_x: Standard deviation of the data.
         learn_data: Whether w1 and w0 move; if not, the local gradient keeps its size.
-        seed: Of data, noise and order.
 
     Returns:
         w_NI after each epoch, from the start on, (epochs + 1, runs).
@@ -53,13 +47,13 @@ def simulate_epochs(
         ValueError: If an argument is out of range.
     """
     given: dict[str, Any] = {"w1": w1, "u": u, "w0": w0, "sigma_eps": sigma_eps, "eta": eta}
-    check_arguments({**given, "batch_size": batch_size, "M": M, "sigma_x": sigma_x})
+    check_arguments({**given, "batch_size": batch_size})
     if samples < batch_size or samples % batch_size:
         raise ValueError(f"batch_size must divide samples = {samples}, not {batch_size}")
     if epochs < 0 or runs < 1:
         raise ValueError(f"expected epochs >= 0 and runs >= 1, not {epochs} and {runs}")
-    g = np.random.default_rng(seed)
-    x = sigma_x * g.standard_normal((runs, samples))
+    g = np.random.default_rng(0)
+    x = g.standard_normal((runs, samples))
     eps = sigma_eps * g.standard_normal((runs, samples))
     weights = tuple(np.full(runs, w) for w in (w1, u, w0))
     course = [weights[1]]
@@ -71,7 +65,7 @@ def simulate_epochs(
         for k in range(order.shape[1]):
             bx, be = (np.take_along_axis(v, order[:, k], axis=1) for v in (x, eps))
             moments = ((p * q).mean(1) for p, q in ((bx, bx), (bx, be), (be, be)))
-            moved = step(*weights, M, eta, *moments)
+            moved = step(*weights, 1.0, eta, *moments)
             weights = moved if learn_data else (weights[0], moved[1], weights[2])
         course.append(weights[1])
     return np.stack(course)

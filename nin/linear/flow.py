@@ -166,18 +166,16 @@ def integrate(
     return FlowCourse(times, w1_t, u_t, w0_t, _clean_loss(w1_t, w0_t, M, sigma_x))
 
 
-def late_rate(
-    *, w1: float, u: float, w0: float, sigma_eps: float, M: float = 1.0, sigma_x: float = 1.0
-) -> tuple[float, float]:
+def late_rate(*, w1: float, u: float, w0: float, sigma_eps: float) -> tuple[float, float]:
     """Measure at which rate the loss falls in the end, with the noise weight's back-reaction.
+
+    M and sigma_x are 1.
 
     Args:
         w1: Weight of the second layer at t = 0.
         u: Noise weight w_NI at t = 0, not 0.
         w0: Weight of the first layer at t = 0.
         sigma_eps: Standard deviation of the noise, > 0.
-        M: Slope to learn, not 0.
-        sigma_x: Standard deviation of the data, > 0.
 
     Returns:
         -d ln L / dt, measured where the integrated loss falls from 1e-12 to 1e-15 of its unit,
@@ -187,12 +185,10 @@ def late_rate(
         ValueError: If an argument is out of range.
         RuntimeError: If the loss does not fall so far in 200 of its last decay times.
     """
-    start: dict[str, Any] = {"w1": w1, "u": u, "w0": w0, "sigma_eps": sigma_eps}
-    start |= {"M": M, "sigma_x": sigma_x}
-    final_w1, final_w0 = _final_weights(w1, u, w0, M)
-    predicted = float(_late_rate(final_w1, final_w0, sigma_eps, sigma_x))
+    final_w1, final_w0 = _final_weights(w1, u, w0, 1.0)
+    predicted = float(_late_rate(final_w1, final_w0, sigma_eps, 1.0))
     t = np.linspace(0, 200 / predicted, 20_001)
-    loss = integrate(t, **start, rtol=1e-12).loss
+    loss = integrate(t, w1=w1, u=u, w0=w0, sigma_eps=sigma_eps, rtol=1e-12).loss
     begin = int((loss > 1e-12).nonzero()[0][-1]) + 1
     end = begin + int((loss[begin:] < 1e-15).argmax())
     if end < begin + 3:
@@ -211,16 +207,13 @@ def langevin(
     sigma_eps: float,
     eta: float,
     batch_size: int,
-    M: float = 1.0,
-    sigma_x: float = 1.0,
-    substeps: int = 2,
     seed: int = 0,
 ) -> Array:
     """Simulate the Langevin equation of SGD (Ito) to flow time t.
 
-    A step of eta / substeps takes the drift by Runge-Kutta's method of order 4 and the noise at
-    the step's start: since the noise is of size sqrt(eta / |B|), the error of an average is of
-    order eta^2 / (substeps |B|).
+    M and sigma_x are 1. Half a step of SGD at a time takes the drift by Runge-Kutta's method of
+    order 4 and the noise at its start: since the noise is of size sqrt(eta / |B|), the error of an
+    average is of order eta^2 / |B|.
 
     Args:
         t: Flow time, a multiple of eta.
@@ -231,9 +224,6 @@ def langevin(
         sigma_eps: Standard deviation of the noise, >= 0.
         eta: Learning rate of the SGD that it stands for, > 0.
         batch_size: Samples per batch of that SGD.
-        M: Slope to learn, not 0.
-        sigma_x: Standard deviation of the data, >= 0.
-        substeps: Steps of the integrator per eta, >= 1.
         seed: Of the random numbers.
 
     Returns:
@@ -242,22 +232,21 @@ def langevin(
     Raises:
         ValueError: If an argument is out of range, or t is no multiple of eta.
     """
-    setting = {"sigma_eps": sigma_eps, "M": M, "sigma_x": sigma_x}
+    setting = {"sigma_eps": sigma_eps, "M": 1.0, "sigma_x": 1.0}
     check_arguments({**setting, "w1": w1, "u": u, "w0": w0, "eta": eta, "batch_size": batch_size})
     steps = round(t / eta)
-    if runs < 1 or substeps < 1 or steps < 0 or abs(steps * eta - t) > 1e-9 * max(t, eta):
+    if runs < 1 or steps < 0 or abs(steps * eta - t) > 1e-9 * max(t, eta):
         raise ValueError(
-            f"expected runs >= 1, substeps >= 1 and t a multiple of eta, not {runs}, {substeps} "
-            f"and t = {t} with eta = {eta}"
+            f"expected runs >= 1 and t a multiple of eta, not {runs} and t = {t} with eta = {eta}"
         )
-    g, h = np.random.default_rng(seed), eta / substeps
+    g, h = np.random.default_rng(seed), eta / 2
     rates, noise = _velocity(True), _langevin_noise()
 
     def slope(w: Array) -> Array:
         return np.stack(rates(*w, *setting.values()))
 
     w = np.repeat(np.array([[w1], [u], [w0]], float), runs, axis=1)
-    for _ in range(steps * substeps):
+    for _ in range(2 * steps):
         matrix = noise(*w, *setting.values(), eta, batch_size)
         dW = np.sqrt(h) * g.standard_normal((3, runs))
         kick = np.stack([sum(matrix[3 * i + j] * dW[j] for j in range(3)) for i in range(3)])

@@ -189,12 +189,11 @@ class LinearRuns:
             last_finite_loss=float(loss[-1]),
         )
 
-    def resume(self, steps: int, record: Iterable[int] | None = None) -> LinearRuns:
+    def resume(self, steps: int) -> LinearRuns:
         """Continue for more steps, with the random numbers that would have come next.
 
         Args:
-            steps: Number of further steps.
-            record: Steps to keep besides the first and the last, counted from the very start.
+            steps: Number of further steps; none but the first and the last of them is kept.
 
         Returns:
             The continuation; its peaks include those of this leg.
@@ -209,7 +208,7 @@ class LinearRuns:
                 self.states,
                 self.peaks,
                 self.diverged_step,
-                _steps_to_keep(first, first + steps, record),
+                _steps_to_keep(first, first + steps, None),
             ),
         )
 

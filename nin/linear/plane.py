@@ -41,14 +41,14 @@ def draw_start(reading: str, n: int, seed: int = 0) -> dict[str, Any]:
 
 @dataclass(frozen=True)
 class PlaneRuns:
-    """Runs from points of the plane, with what each set of thresholds forecasts.
+    """Runs from points of the plane, with what each form of the borders forecasts.
 
     Attributes:
         a_sq: eta sigma_eps^2 w_NI^2 at step 0, (n,).
         b_sq: eta sigma_eps^2 w1^2 at step 0, (n,).
         runs: The runs.
-        derived: The corrected thresholds.
-        printed: The thresholds as printed, read with good will.
+        derived: The corrected borders.
+        printed: The borders as printed, read with good will.
     """
 
     a_sq: Array = field(repr=False)
@@ -58,7 +58,7 @@ class PlaneRuns:
     printed: LinearBorders = field(repr=False)
 
     def wrong(self, form: str) -> int:
-        """Count the runs whose divergence a set of thresholds gets wrong.
+        """Count the runs whose divergence a form of the borders gets wrong.
 
         Args:
             form: ``"derived"`` or ``"printed"``.
@@ -68,13 +68,7 @@ class PlaneRuns:
 
 
 def run_plane(
-    n: int,
-    *,
-    data: bool,
-    batch_size: int | None = None,
-    steps: int = 2000,
-    seed: int = 0,
-    **change: Any,
+    n: int, *, data: bool, batch_size: int | None = None, steps: int = 2000, seed: int = 0
 ) -> PlaneRuns:
     """Run the model from n points, uniform in 0 < a^2, b^2 < 6.
 
@@ -84,7 +78,6 @@ def run_plane(
         batch_size: Samples per batch; None for the average over all batches.
         steps: Number of SGD steps.
         seed: Of the points and of the batches.
-        **change: Other arguments of `simulate`.
     """
     g = np.random.default_rng(seed)
     a_sq, b_sq = 6 * g.random((2, n))
@@ -105,15 +98,12 @@ def run_plane(
         steps=steps,
         noise="wishart" if batch_size else "none",
         seed=seed,
-        **change,
     )
     forms = (linear_borders(**setting, form=form) for form in ("corrected", "printed"))
     return PlaneRuns(a_sq, b_sq, runs, *forms)
 
 
-def divergence_curve(
-    batch_size: int, lambdas: Array, runs: int, steps: int = 1500, seed: int = 0
-) -> Array:
+def divergence_curve(batch_size: int, lambdas: Array, runs: int, steps: int = 1500) -> Array:
     """Return the share of runs without data that diverge, for each initial lambda.
 
     Args:
@@ -121,9 +111,8 @@ def divergence_curve(
         lambdas: eta sigma_eps^2 (w1^2 + w_NI^2) at step 0, (k,).
         runs: Runs for each, from random directions in the plane of the two weights.
         steps: Number of SGD steps.
-        seed: Of directions and batches.
     """
-    angle = np.random.default_rng(seed).uniform(0, 2 * np.pi, (len(lambdas), runs))
+    angle = np.random.default_rng(0).uniform(0, 2 * np.pi, (len(lambdas), runs))
     radius = np.sqrt(np.asarray(lambdas))[:, None]  # at eta = sigma_eps = 1
     found = simulate(
         w1=radius * np.cos(angle),
@@ -134,7 +123,6 @@ def divergence_curve(
         batch_size=batch_size,
         sigma_x=0.0,
         steps=steps,
-        seed=seed,
     )
     return found.diverged.mean(1)
 

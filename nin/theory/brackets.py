@@ -69,6 +69,8 @@ MOMENTS = {
     (s.eps, 2 * s.n): s.sigma_2n ** (2 * s.n),
 }
 """What Theorem 1 calls the moments of q and eps."""
+SIZES = (2, 3, 4)
+"""Explicit sizes at which a chain is evaluated."""
 
 
 def expectation(expr: Expr) -> Expr:
@@ -190,17 +192,16 @@ def without_replacement_variance(own: Expr) -> Expr:
     return factor(variance_of_batch_mean(own, covariance))
 
 
-def holds(form: Chain, sizes: tuple[int, ...] = (2, 3, 4)) -> bool:
-    """Tell whether all members of a chain are equal, at batches of several explicit sizes.
+def holds(form: Chain) -> bool:
+    """Tell whether all members of a chain are equal, at `SIZES` of the batch.
 
     Args:
-        form: A chain in the averages of this file.
-        sizes: The batch sizes, or for sums over the population its sizes.
+        form: A chain in the averages of this file; of sums over the population, its size is meant.
     """
     finite = any(member.has(s.population_size) for member in form.members)
     value = evaluate_population if finite else evaluate
     return all(
         simplify(value(member, size) - value(form.lhs, size)) == 0
-        for size in sizes
+        for size in SIZES
         for member in form.members[1:]
     )

@@ -28,34 +28,27 @@ def _series(summand: Expr) -> Expr:
 _lhs = s.batch_loss(s.theta, s.w_vector)
 _shifted = Sum(_noisy_sample, _batch) / s.batch_size
 _exponential = Sum(exp(s.eps_i[s.i] * s.shift_operator) * _clean_sample, _batch) / s.batch_size
-_why_eps = (
-    "The derivatives act on the loss without noise, so it must not depend on the noise value; "
-    "the second line of App. C has it right."
-)
 
-EQ1 = equation(
-    "1",
-    "Sec. 2",
-    "The batch loss with noise is a series in the shift of the pre-activation.",
-    chain(_lhs, _shifted, _series(_sample_given_eps)),
-    chain(_lhs, _shifted, _series(_clean_sample)),
-    Slip.TYPO,
-    why=_why_eps,
-    page="derivation#eq-1",
-    test="test_theory_expansion.py::test_series_of_the_shift_is_the_taylor_series",
-)
-
-EQ5 = equation(
-    "5",
-    "App. C",
-    "The same series, from the exponential of the shift operator.",
-    chain(_lhs, _exponential, _series(_sample_given_eps)),
-    chain(_lhs, _exponential, _series(_clean_sample)),
-    Slip.TYPO,
-    why=_why_eps,
-    page="derivation#eq-5",
-    test="test_theory_expansion.py::test_series_of_the_shift_is_the_taylor_series",
-)
+EQ1, EQ5 = (
+    equation(
+        number,
+        place,
+        says,
+        chain(_lhs, middle, _series(_sample_given_eps)),
+        chain(_lhs, middle, _series(_clean_sample)),
+        Slip.TYPO,
+        why="The derivatives act on the loss without noise, so it must not depend on the noise "
+        "value; the second line of App. C has it right.",
+        page=f"derivation#eq-{number}",
+        test="test_theory_expansion.py::test_series_of_the_shift_is_the_taylor_series",
+    )
+    for number, place, says, middle in (
+        ("1", "Sec. 2", "The batch loss with noise is a series in the shift of the pre-activation.",
+         _shifted),
+        ("5", "App. C", "The same series, from the exponential of the shift operator.",
+         _exponential),
+    )
+)  # fmt: skip
 
 EQ6 = equation(
     "6",
@@ -94,10 +87,7 @@ _printed_step = Chain(
     tail=True,
 )
 _corrected_step = Chain(
-    (
-        s.w_ni_next,
-        s.w_ni - _kick_size * s.kick - s.eta * s.sigma_eps**2 * s.mean_hessian * s.w_ni,
-    ),
+    (s.w_ni_next, s.w_ni - _kick_size * s.kick - s.eta * s.sigma_eps**2 * s.mean_hessian * s.w_ni),
     tail=True,
 )
 _why_step = (

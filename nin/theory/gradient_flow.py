@@ -106,24 +106,20 @@ EQ25 = _flow(
     chain(Derivative(fu(t), t), -(s.sigma_eps**2) * f1(t) ** 2 * fu(t)),
     test=_TEST + "test_eqs_23_to_25_follow",
 )
-EQ26 = _flow(
-    "26",
-    "The loss in closed form.",
-    chain(f_loss(t), _loss_factor),
-    chain(f_loss(t), f_loss(0) * _loss_factor),
-    Slip.INCOMPLETE,
-    why=_prefactors,
-    test=_TEST + "test_closed_forms_solve_the_flow",
-)
-EQ27 = _flow(
-    "27",
-    "The noise weight in closed form.",
-    chain(fu(t), _noise_factor),
-    chain(fu(t), fu(0) * _noise_factor),
-    Slip.INCOMPLETE,
-    why=_prefactors,
-    test=_TEST + "test_closed_forms_solve_the_flow",
-)
+EQ26, EQ27 = (
+    _flow(
+        number,
+        f"The {name} in closed form.",
+        chain(f(t), factor),
+        chain(f(t), f(0) * factor),
+        Slip.INCOMPLETE,
+        why=_prefactors,
+        test=_TEST + "test_closed_forms_solve_the_flow",
+    )
+    for number, name, f, factor in (
+        ("26", "loss", f_loss, _loss_factor), ("27", "noise weight", fu, _noise_factor)
+    )
+)  # fmt: skip
 EQ4 = equation(
     "4",
     "Sec. 4",

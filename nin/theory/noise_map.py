@@ -107,7 +107,3 @@ WALK_TO_COME = (
 )
 """The variance that w_NI will gain until the model has learnt, in the decoupled phase: the sum of
 `diffusion` over all steps, for small eta, in terms of `TRACES`."""
-
-
-ALMOST_SURE_LARGE_BATCH = 2 + 4 / s.batch_size
-"""Largest b^2 at which a typical w_NI falls, to first order in 1/|B|, for Gaussian noise."""

@@ -88,14 +88,14 @@ class Chain:
         return f"$${self.latex()}" + (rf" \tag{{{self.tag}}}" if self.tag else "") + "$$"
 
 
-def chain(*members: Any, tail: bool = False) -> Chain:
+def chain(*members: Any) -> Chain:
     """Make a `Chain` of `members`.
 
     Example:
         >>> chain(sympy.Symbol("a"), sympy.Symbol("b")).latex()
         'a = b'
     """
-    return Chain(tuple(sympy.sympify(member) for member in members), tail)
+    return Chain(tuple(sympy.sympify(member) for member in members))
 
 
 Form = TypeVar("Form", Chain, str)
@@ -113,7 +113,7 @@ class Entry(Generic[Form]):
         corrected: The form that our proof supports; the same object where the paper is right.
         slip: How the two differ.
         why: The reason, in a sentence or two; empty where nothing differs.
-        matters: Whether a number, threshold or conclusion of the paper moves with it.
+        matters: Whether a number, border or conclusion of the paper moves with it.
         page: The chapter and target that show the proof, such as ``"derivation#eq-2"``.
         test: The test that fails if we are wrong, such as ``"test_theory.py::test_..."``.
     """

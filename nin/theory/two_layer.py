@@ -1,4 +1,4 @@
-"""The linear model of Sec. 3: its loss, Eq. (3), the thresholds, and footnotes 2 and 4.
+"""The linear model of Sec. 3: its loss, Eq. (3), its borders, and footnotes 2 and 4.
 
 One sample is fitted by ``w1 (w0 x + u eps)`` where ``M x`` is wanted; u is the one noise weight.
 Everything here is derived from `LOSS` by SymPy.
@@ -73,7 +73,6 @@ EQ3 = equation(
     test=_TEST + "test_eq_3_is_the_step_of_sgd_with_mean_second_moments",
 )
 
-_wanted = sqrt(s.sigma_x**2 * s.w1**2 * MISFIT**2)
 FN4_HESSIAN = Entry(
     "fn-4-hessian",
     "footnote 4",
@@ -126,7 +125,7 @@ FN2 = Entry(
 )
 
 
-# LinearBorders of Sec. 3, at the weights of t = 0.
+# The borders of Sec. 3, at the weights of t = 0.
 _dec, _cat, _div = (Symbol(f"sigma_{name}", positive=True) for name in ("dec", "cat", "div"))
 SIGMA_DEC = Entry(
     "sigma-dec",

@@ -299,7 +299,7 @@ function mount(root) {
     'path, with this run, its place at the chosen time, and the last run"></svg><p class="key">dot: ' +
     'where it is at that time; line: its way; thin: the last run; solid: divergence; dashed: first ' +
     'growth</p></div></div><div class="sliders" role="group" aria-label="Settings">' +
-    others.map(slider).join("") + '</div><p class="thresholds"></p>' +
+    others.map(slider).join("") + '</div><p class="borders"></p>' +
     "<p>The same run in a terminal, from the folder of the project:</p><pre><code></code></pre>";
   const find = (selector) => root.querySelector(selector);
   const input = (name) => find(`#explorer-${name}`);
@@ -329,9 +329,9 @@ function mount(root) {
       `${PHASE_COLORS[found.index]}"></span> <strong>${found.phase}</strong>: ` +
       `${evidence(found, course.diverged, gone)}.`;
     const values = [now.w1, now.u, now.w0, now.sigma_eps, now.eta, now.batch_size, now.M];
-    const borders = model.thresholds(...values, now.sigma_x), [dec, cat, div] = borders.map(short);
+    const borders = model.borders(...values, now.sigma_x), [dec, cat, div] = borders.map(short);
     paintTrack(find(".noise"), borders.map((border) => shareOf(SLIDERS.sigma_eps[1], border)));
-    find(".thresholds").innerHTML = `The colours of the slider: from this start a kick outweighs the ` +
+    find(".borders").innerHTML = `The colours of the slider: from this start a kick outweighs the ` +
       `pull in one step below σ<sub>ε</sub> = ${dec}, a weight grows at once above ${cat}, and the ` +
       `noise alone diverges above ${div}. Learning may carry a run across.`;
     find("code").textContent = command(now);

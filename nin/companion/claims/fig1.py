@@ -57,22 +57,16 @@ def remembered(label_noise: float, fixed: bool) -> Memory:
     return memory(base, SEEDS, label_noise, shelf=MEMORISATION)
 
 
-@claim(
-    "C8",
-    "Fig. 1's network is trained to a training accuracy of 100%.",
-    "Fig. 1",
-    DECAY,
-)
+@claim("C8", "Fig. 1's network is trained to a training accuracy of 100%.", "Fig. 1", DECAY)
 def perfect_accuracy() -> Finding:
     """Find the first evaluation, noise off, that gets every training image right."""
     histories, fixed = center(False), center(True)
     first = [h.eval_epoch[h.train_accuracy == 1] for h in histories]
     if not all(len(epochs) for epochs in first):
-        return Finding(
+        return Finding.of(
             Verdict.DIFFERS,
             "Not every run gets all training images right.",
-            *mean([h.train_accuracy.max() for h in histories]),
-            len(histories),
+            [h.train_accuracy.max() for h in histories],
             "best training accuracy, noise off",
         )
     last = [h.accuracy[h.epoch > 0.8 * h.epoch[-1]] for h in fixed]
@@ -82,11 +76,10 @@ def perfect_accuracy() -> Finding:
         says += (
             f" With a fixed one they are so with its own noise, and {without:.2%} of them without."
         )
-    return Finding(
+    return Finding.of(
         Verdict.REPRODUCED,
         says,
-        *mean([epochs[0] for epochs in first]),
-        len(first),
+        [epochs[0] for epochs in first],
         "epochs to a training accuracy of 100%, noise off",
     )
 
@@ -116,9 +109,7 @@ def exponential_decays() -> Finding:
         bad = [named[name] for name in outcomes if name not in good]
         verdict = Verdict.CORRECTED if good and apart else Verdict.DIFFERS
         says = f"All fall, at paces of their own, but no exponential: {', '.join(bad)}."
-    return Finding(
-        verdict, says, *mean(ratio), len(ratio), "time to 1/e, |w_ni| over training loss"
-    )
+    return Finding.of(verdict, says, ratio, "time to 1/e, |w_ni| over training loss")
 
 
 @claim(
@@ -210,24 +201,18 @@ def decay_times_over_phases() -> Finding:
     places = np.searchsorted(list(sweeps[0]), end.mean())
     where = found[0][min(int(places), len(found[0]) - 1)][0]
     kinds = ", at the same strengths for both kinds" if alike else ""
-    return Finding(
+    return Finding.of(
         Verdict.REPRODUCED if four and alike else Verdict.CORRECTED,
         f"{'All four phases come in order' if four else 'Not all phases come in order'}{kinds}. "
         "The losses' times are flat at first and leave their plateau at sigma_eps = "
         f"{end.mean():.0f}, in the {where} phase. With a fixed NIN that of |w_ni| is up to "
         f"{apart:.1f} times as long where it is longer than an epoch, and else the same.",
-        *mean(powers),
-        len(powers),
+        powers,
         "power of sigma_eps in the time of |w_ni|, in the decay phase to its shortest; Eq. (2): -2",
     )
 
 
-@claim(
-    "C5",
-    "A network cannot memorise its NIWs, only suppress them.",
-    "Sec. 1, Sec. 5",
-    MEMORY,
-)
+@claim("C5", "A network cannot memorise its NIWs, only suppress them.", "Sec. 1, Sec. 5", MEMORY)
 def memorised() -> Finding:
     """Compare the training loss with each image's own eps and with fresh ones."""
     worth = {share: _worth(share, True) for share in LABEL_NOISE}
@@ -243,11 +228,10 @@ def memorised() -> Finding:
     else:
         verdict = Verdict.CORRECTED
         says = "Where all labels are right; with wrong ones a fixed NIN is memorised."
-    return Finding(
+    return Finding.of(
         verdict,
         says,
-        *mean(worth[most]),
-        len(worth[most]),
+        worth[most],
         f"training loss, fresh over own noise, logarithm; {most:.0%} wrong labels",
     )
 

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from nin.companion.claims.ledger import Finding, Verdict, claim
+from nin.companion.claims.ledger import SIGMAS, Finding, Verdict, claim
 from nin.linear import derived_borders as bd
 from nin.linear import plane
 from nin.linear.model import LinearRuns, simulate
@@ -17,8 +17,6 @@ from nin.runs.phases import Phase
 from nin.theory import noise_map
 
 BATCH = 1000  # that of the paper's other panels of Fig. 2; App. B names none for the top row
-SIGMAS = 5.0
-"""A measurement excludes a value that is further away than this many standard errors."""
 FIG2_SIGMAS = {Phase.DECOUPLED: 0.02, Phase.DECAY: 3.0, Phase.CATAPULT: 18.0, Phase.DIVERGENT: 60.0}
 """Noise strengths of our Fig. 2 (top); the paper's are marks on an axis without numbers."""
 _PHASES = list(Phase)
@@ -52,7 +50,7 @@ def _plane_alone() -> plane.PlaneRuns:
     "Sec. 3",
     "linear_model",
 )
-def four_phases() -> Finding:
+def four_phases_linear() -> Finding:
     """Count the draws of weights whose phases follow each other in order, all else alike."""
     start: dict[str, Any] = {
         name: w[:, None] for name, w in plane.draw_start("A", 1000, seed=1).items()
@@ -146,12 +144,12 @@ def exponential_decay() -> Finding:
 
 @claim(
     "C11",
-    "Three thresholds, in terms of the initial weights, separate the four phases.",
+    "Three borders, in terms of the initial weights, separate the four phases.",
     "Sec. 3",
     "phases",
 )
-def thresholds() -> Finding:
-    """Count the starts whose divergence the printed and the derived threshold get wrong."""
+def three_borders() -> Finding:
+    """Count the starts whose divergence the printed and the derived border get wrong."""
     found = _plane_alone()
     n = len(found.a_sq)
     derived = found.wrong("derived") / n
@@ -167,7 +165,7 @@ def thresholds() -> Finding:
         printed,
         err,
         n,
-        f"share of noise-only runs that the printed threshold gets wrong; derived: {derived:g}",
+        f"share of noise-only runs that the printed border gets wrong; derived: {derived:g}",
     )
 
 
@@ -178,14 +176,14 @@ def thresholds() -> Finding:
     "Sec. 3, Fig. 2c",
     "linear_model",
 )
-def catapult() -> Finding:
+def catapult_linear() -> Finding:
     """Look at the catapults that the noise weight drives: is the final curvature lower?"""
     runs = fig2_runs("A")
     column = list(FIG2_SIGMAS).index(Phase.CATAPULT)
     driven = abs(runs.w1[0, :, column]) > abs(runs.u[0, :, column])
     chosen = driven & (runs.phases()[:, column] == _PHASES.index(Phase.CATAPULT))
-    threshold = plane.ETA * FIG2_SIGMAS[Phase.CATAPULT] ** 2 * runs.w1[0, :, column] ** 2
-    at_once = chosen & (threshold > plane.CLAMP)
+    curvature = plane.ETA * FIG2_SIGMAS[Phase.CATAPULT] ** 2 * runs.w1[0, :, column] ** 2
+    at_once = chosen & (curvature > plane.CLAMP)
     lower, err = mean((abs(runs.w1[-1]) < abs(runs.w1[0]))[at_once, column])
     late = 1 - at_once.sum() / chosen.sum()
     return Finding(
@@ -194,7 +192,7 @@ def catapult() -> Finding:
         else Verdict.CORRECTED
         if lower > 0.5
         else Verdict.DIFFERS,
-        f"So it is where the start is above the threshold; {late:.0%} of the catapults come later, "
+        f"So it is where the start is above the border; {late:.0%} of the catapults come later, "
         "when learning has raised the curvature.",
         lower,
         err,
@@ -234,7 +232,7 @@ def driver() -> Finding:
     "Sec. 3, Fig. 2d",
     "phases",
 )
-def divergence() -> Finding:
+def divergence_linear() -> Finding:
     """Compare both weights of the noise path with their start, at the last finite step."""
     runs = fig2_runs("A")
     column = list(FIG2_SIGMAS).index(Phase.DIVERGENT)
@@ -269,7 +267,7 @@ def fig2_top() -> Finding:
         counts = np.array([(phases == k).mean(0) for k in range(4)])
         good += list(counts.argmax(0) == np.arange(4))
     shares = (found["A"] == np.arange(4)).mean(1)  # of a draw: its runs share their weights
-    return Finding(
+    return Finding.of(
         Verdict.REPRODUCED
         if all(good)
         else Verdict.CORRECTED
@@ -279,8 +277,7 @@ def fig2_top() -> Finding:
         if all(good)
         else "With w1 the larger weight, yes; in the other reading of App. B the catapult is not "
         "the most common outcome at the same strength.",
-        *mean(shares),
-        len(shares),
+        shares,
         "share of a draw's four runs in the phase of their column, reading A",
     )
 
@@ -291,7 +288,7 @@ def fig2_top() -> Finding:
     "Caption of Fig. 2",
     "linear_model",
 )
-def relaxation() -> Finding:
+def relaxation_linear() -> Finding:
     """Compare steps to half the initial |w_NI| and to a hundredth of the clean loss."""
     ratio = {}
     for reading in plane.READINGS:
@@ -354,7 +351,7 @@ def other_outcomes() -> Finding:
 
 @claim(
     "C21-LIN",
-    "The thresholds tell where the linear model's upper borders lie, so that those of networks can "
+    "The formulas tell where the linear model's upper borders lie, so that those of networks can "
     "be compared with them.",
     "Sec. 3",
     "phases",

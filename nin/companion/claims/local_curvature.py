@@ -6,29 +6,27 @@ from functools import lru_cache
 
 import numpy as np
 
-from nin.companion.claims.ledger import Finding, Verdict, claim
-from nin.curvature.slope import is_resolved
+from nin.companion.claims.ledger import SIGMAS, Finding, Verdict, claim
+from nin.companion.course_groups import by_layer_and_strength, phase_slopes, runs_at_layers
 from nin.runs.averages import mean
 from nin.runs.phases import Phase
+from nin.studies.experiment import FIG1
 from nin.studies.windows import (
     DEEPER_K,
+    K_VALUES,
     LATE_K,
     LATE_STARTS,
     LAYERS,
-    STARTS,
+    SEEDS,
     WINDOWS,
     Course,
     late_runs,
-    paper_runs,
     predicted_floor,
     smooth_runs,
     window_courses,
-    window_slope,
 )
 
 PAGE = "figures/curvature"
-SIGMAS = 5.0
-"""A measurement excludes a value that is further away than this many standard errors."""
 SCALE = 2.0
 """The Hessian sets the scale of the pull if it is right within this factor on average."""
 FLOOR = 1.5
@@ -43,22 +41,8 @@ FOLLOWS = 0.7
 @lru_cache
 def paper_courses() -> dict[tuple[str, float], list[Course]]:
     """Return the runs of Fig. 1's network by layer and K, one course per seed."""
-    groups: dict[tuple[str, float], list[Course]] = {}
-    for c in window_courses(paper_runs(), WINDOWS):
-        groups.setdefault((c.experiment.layer, float(f"{c.experiment.K:.6g}")), []).append(c)
-    return groups
-
-
-def window_slopes(phase: Phase, with_kinks: bool = False) -> np.ndarray:
-    """Return the slope of each window of runs in a phase, (windows,), where it is resolved.
-
-    Args:
-        phase: The phase that all seeds are in.
-        with_kinks: Whether the prediction counts kinks.
-    """
-    there = [f for f in paper_courses().values() if all(c.phase == phase for c in f)]
-    found = [window_slope(f, w, with_kinks) for f in there for w in range(len(STARTS))]
-    return np.array([s.value for s in found if is_resolved(s)])
+    runs = runs_at_layers(FIG1, LAYERS, K_VALUES, DEEPER_K, SEEDS)
+    return by_layer_and_strength(window_courses(runs, WINDOWS))
 
 
 @claim(
@@ -69,7 +53,7 @@ def window_slopes(phase: Phase, with_kinks: bool = False) -> np.ndarray:
 )
 def curvature_dictates() -> Finding:
     """Compare the pull of real steps with the Hessian's, and with that averaged over the noise."""
-    decay, catapult = (window_slopes(phase) for phase in ACTING)
+    decay, catapult = (phase_slopes(paper_courses().values(), p) for p in ACTING)
     (value, err), (later, later_err) = mean(decay), mean(catapult)
     smooth = window_courses(smooth_runs(), WINDOWS)
     averaged = np.concatenate([c.exact / c.averaged for c in smooth])
@@ -93,12 +77,7 @@ def curvature_dictates() -> Finding:
     )
 
 
-@claim(
-    "C33",
-    "Nodes at other layers would see other parts of the Hessian.",
-    "Secs. 4, 5",
-    PAGE,
-)
+@claim("C33", "Nodes at other layers would see other parts of the Hessian.", "Secs. 4, 5", PAGE)
 def layers_differ() -> Finding:
     """Compare the ratio of rates at the last and the first hidden layer with the Hessians'."""
     groups = paper_courses()

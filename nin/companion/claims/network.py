@@ -49,7 +49,7 @@ LAMBDA_DIV = float(noise_map.LAMBDA_DIV)
     "abstract, Sec. 3",
     PAGES["fig3"],
 )
-def four_phases() -> Finding:
+def four_phases_network() -> Finding:
     """Follow each seed of both losses through its sweep: is the order of phases ever broken?"""
     ordered, missing = [], []
     for name, strengths in SWEEPS.items():
@@ -84,7 +84,7 @@ def four_phases() -> Finding:
     "Sec. 3, Fig. 3",
     PAGES["fig3"],
 )
-def catapult() -> Finding:
+def catapult_ce() -> Finding:
     """Compare the runs before, in and after the catapult, and with the decay runs of each seed.
 
     By Eq. (2) the rate at which |w_ni| decays is eta sigma_eps^2 times a curvature; that of the
@@ -153,7 +153,7 @@ def second_order() -> Finding:
         "Some networks diverge where the second order alone would not."
         if early
         else "Not seen: none diverges before the curvature of the second order passes the linear "
-        f"model's threshold; it stands at {ranges}. Where the second order breaks down, for "
+        f"model's border; it stands at {ranges}. Where the second order breaks down, for "
         "cross-entropy, it saves the network.",
         early,
         err,
@@ -202,13 +202,16 @@ def scaled_borders() -> Finding:
     )
 
 
-def linear_decay_border(steps: int, n: int = 400) -> float:
+def linear_decay_border(steps: int) -> float:
     """Return where half of |w_NI| is left in the linear model, over what its initial rate says.
 
     Args:
         steps: Length of the runs.
-        n: Draws of initial weights; the answer is their median.
+
+    Returns:
+        The median over 400 draws of initial weights.
     """
+    n = 400
     start = plane.draw_start("A", n, seed=13)
     said = np.sqrt(np.log(2) / (plane.ETA * start["w1"] ** 2 * steps))
 
@@ -247,14 +250,13 @@ def noise_off() -> Finding:
             near = (h.step > 0.8 * steps) & (h.step <= steps)
             clean = np.interp(h.step[near], h.eval_step, h.train_accuracy)
             gap.append(float((clean - h.accuracy[near]).mean()))
-    return Finding(
+    return Finding.of(
         Verdict.REPRODUCED if blind else Verdict.DIFFERS,
         "Here too, exactly. It matters while the NIWs are large: at the end of the first epoch of "
         f"the catapult runs the noise costs {np.mean(early):.2f} of accuracy, at the end of "
         "training a little."
         if blind
         else "Our clean loss depends on the noise.",
-        *mean(lost),
-        len(lost),
+        lost,
         "training accuracy with the noise off minus on, end of the catapult runs",
     )

@@ -8,6 +8,7 @@ from functools import lru_cache
 import numpy as np
 
 from nin.companion.claims.ledger import Finding, Verdict, claim
+from nin.companion.comparisons import compare
 from nin.runs.averages import mean, middle
 from nin.studies.borders.forecasts import Forecast, forecast
 from nin.studies.borders.grid import (
@@ -62,13 +63,8 @@ def factorial_forecasts() -> dict[Experiment, Forecast]:
 
 def factors_off(method: str, border: str, loss: str) -> np.ndarray:
     """Return the factor between predicted and measured sigma_eps, where both are there."""
-    ratios = []
-    for e, borders in factorial_borders().items():
-        said = factorial_forecasts()[e].borders(method).get(border)
-        if e.loss == loss and said is not None:
-            ratios.append(middle(borders[border])[0] / middle(said)[0])
-    finite = np.array(ratios)[np.isfinite(ratios)]
-    return np.exp(np.abs(np.log(finite)))
+    points, _ = compare(factorial_borders(), factorial_forecasts(), method, border)
+    return np.exp(np.abs(np.log([p.ratio for p in points if p.loss == loss])))
 
 
 @claim(
@@ -177,7 +173,7 @@ def phases_persist() -> Finding:
     "Footnote 7",
     PAGE,
 )
-def saturation() -> Finding:
+def bounded_activations() -> Finding:
     """Look for borders of bounded activations, and at their runs where ReLU's are lost.
 
     Learning is compared at the strongest noise, after a short and a long training, with that at

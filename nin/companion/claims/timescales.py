@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import sympy
 
-from nin.companion.claims.ledger import Finding, Verdict, claim
+from nin.companion.claims.ledger import SIGMAS, Finding, Verdict, claim
 from nin.linear import flow, plane
 from nin.linear.model import simulate
 from nin.runs.times import time_to
@@ -15,8 +15,6 @@ from nin.theory import closed_form as theory
 from nin.theory import symbols as s
 from nin.theory import two_layer as linear
 
-SIGMAS = 5.0
-"""A measurement excludes a value that is further away than this many standard errors."""
 _RUNS, _STEPS, _ETA, _BATCH = 4000, 20, 1e-4, 1000
 _formula = {
     name: sympy.lambdify((s.w1, s.w0, s.sigma_eps, s.sigma_x), expression, "numpy")
@@ -90,7 +88,7 @@ def exponential_with_one_time() -> Finding:
     "Sec. 4, App. D",
     "timescales",
 )
-def traces() -> Finding:
+def rates_by_traces() -> Finding:
     """Measure both rates by SGD and divide by the traces; prove the factors."""
     loss, noise, _ = _first_rates(100)
     exact = sympy.simplify(theory.change(linear.MISFIT**2, back_reaction=False)
