@@ -28,10 +28,11 @@ book: figures  ## build the book into _build/html (no warning allowed)
 test: data  ## run every test: package, doctests, chapters, heavy pages run small, built book
 	$(BIN)/python -m pytest --numprocesses 2 --dist loadfile
 
-lint: $(STAMP)  ## check style, format and types
+lint: $(STAMP)  ## check style, format, types and the direction of imports
 	$(BIN)/ruff check
 	$(BIN)/ruff format --check
 	$(BIN)/mypy
+	$(BIN)/lint-imports --no-cache --no-logo
 
 figures: data  ## execute the heavy pages again where their code or parameters changed
 	$(BIN)/python -m nin figures

@@ -2,11 +2,9 @@
 
 >>> import nin, torch
 >>> net = torch.nn.Sequential(torch.nn.Linear(4, 8), torch.nn.Tanh(), torch.nn.Linear(8, 3))
->>> node = nin.attach(net, "0", sigma_eps=0.5)
->>> x, y = torch.randn(64, 4), torch.randint(3, (64,))
+>>> node, x, y = nin.attach(net, "0", 0.5), torch.randn(64, 4), torch.randint(3, (64,))
 >>> [history] = nin.train([net], nin.Dataset(x, y, x, y), eta=0.1, batch_size=16, epochs=2)
->>> nin.classify_phase(history).phase in nin.Phase
-True
+>>> assert nin.classify_phase(history).phase in nin.Phase
 """
 
 from importlib import import_module
@@ -31,8 +29,7 @@ __all__ = [
 
 def __getattr__(name: str) -> Any:
     """Import a name when it is asked for: PyTorch takes seconds, and not every use needs it."""
-    more = ("networks.data", "networks.recorder")
-    for room in ("runs", "networks", *more, "studies", "curvature", "linear"):
+    for room in ("runs", "networks", "studies", "curvature", "linear"):
         if name in __all__ and hasattr(module := import_module(f"nin.{room}"), name):
             return getattr(module, name)
     raise AttributeError(f"module 'nin' has no attribute {name!r}")

@@ -2,20 +2,26 @@
 
 from __future__ import annotations
 
+import ast
 import importlib.metadata
 import json
 import re
+import subprocess
+import sys
+from collections import defaultdict
 from pathlib import Path
 from typing import Any
 
 import pytest
 import yaml
 
+import nin
 from nin.companion.figures import panels as figures
 from nin.runs.phases import Phase
 
 ROOT = Path(__file__).resolve().parents[1]
 BOOK = ROOT / "book"
+MODULES = sorted((ROOT / "nin").rglob("*.py"))
 NOTEBOOKS = sorted(path for path in BOOK.rglob("*.ipynb") if ".ipynb_checkpoints" not in path.parts)
 
 
@@ -60,10 +66,38 @@ def test_notation_shows_the_colours_of_the_figures() -> None:
 
 
 def test_every_module_is_on_the_package_page() -> None:
-    files = [path.relative_to(ROOT).with_suffix("").parts for path in (ROOT / "nin").rglob("*.py")]
+    files = [path.relative_to(ROOT).with_suffix("").parts for path in MODULES]
     modules = {".".join(parts).removesuffix(".__init__") for parts in files}
     listed = re.findall(r"automodule:: (\S+)", (BOOK / "api.md").read_text(encoding="utf8"))
     assert sorted(listed) == sorted(modules - {"nin", "nin.__main__"})
+
+
+def test_no_two_modules_and_no_two_public_names_are_alike() -> None:
+    places: dict[str, list[str]] = defaultdict(list)
+    for path in MODULES:
+        where = str(path.relative_to(ROOT))
+        if path.stem not in ("__init__", "__main__"):
+            places[f"module {path.stem}"].append(where)
+        for node in ast.parse(path.read_text(encoding="utf8")).body:
+            if isinstance(node, ast.FunctionDef | ast.ClassDef) and not node.name.startswith("_"):
+                places[node.name].append(where)
+    assert {name: found for name, found in places.items() if len(found) > 1} == {}
+
+
+def test_importing_the_package_loads_nothing_heavy_and_theory_no_pytorch() -> None:
+    loaded = "print(*{'matplotlib', 'numba', 'papermill', 'sympy', 'torch'} & set(sys.modules))"
+    for module, heavy in (("nin", ""), ("nin.theory", "sympy")):
+        code = f"import sys, {module}; {loaded}"
+        found = subprocess.check_output([sys.executable, "-c", code], cwd=ROOT, text=True)
+        assert found.split() == heavy.split()
+
+
+def test_the_package_lists_what_it_offers_and_names_what_it_does_not() -> None:
+    assert set(nin.__all__) <= set(dir(nin))
+    for name in nin.__all__:
+        assert getattr(nin, name) is not None
+    with pytest.raises(AttributeError, match="module 'nin' has no attribute 'no_such_name'"):
+        _ = nin.no_such_name
 
 
 def test_every_pin_is_what_is_installed() -> None:
