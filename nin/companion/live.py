@@ -20,7 +20,7 @@ from nin.networks.data import Dataset, prepare, scale
 from nin.studies.borders.noise_only import quantiles
 from nin.theory import symbols as s
 from nin.theory.expansion import EQ2
-from nin.theory.rates import hessian_rate
+from nin.theory.mean_step import hessian_rate
 
 N_TRAIN, N_TEST, SIDE = 3000, 500, 14
 """Images in the page, and their pixels a side: a run takes seconds, and all four phases show."""

@@ -36,7 +36,7 @@ def least_squares(x: Array, eps: Array, r: Array) -> Array:
     return np.linalg.solve(moments, right[..., None])[..., 0]
 
 
-def fit_fixed_noise(sets: int, m: int, s: float, sigma_eps: float, seed: int = 0) -> NoiseFit:
+def fit_fixed_noise(sets: int, m: int, s: float, sigma_eps: float) -> NoiseFit:
     """Fit labels that the linear model cannot explain with noise that each sample keeps.
 
     The labels are y = M x + r with r independent of x; what x explains of M x drops out.
@@ -46,7 +46,6 @@ def fit_fixed_noise(sets: int, m: int, s: float, sigma_eps: float, seed: int = 0
         m: Samples of each, >= 4: with fewer the weight has no variance.
         s: Standard deviation of r, > 0.
         sigma_eps: Standard deviation of the noise, > 0; that of x is 1.
-        seed: Of the samples.
 
     Raises:
         ValueError: If an argument is out of range.
@@ -56,7 +55,7 @@ def fit_fixed_noise(sets: int, m: int, s: float, sigma_eps: float, seed: int = 0
             f"expected sets >= 1, m >= 4, s > 0 and sigma_eps > 0, not {sets}, {m}, {s} and "
             f"{sigma_eps}"
         )
-    g = np.random.default_rng(seed)
+    g = np.random.default_rng(0)
     x, eps, fresh, r = (
         size * g.standard_normal((sets, m)) for size in (1, sigma_eps, sigma_eps, s)
     )
