@@ -15,6 +15,7 @@ os.environ["PYTHONPATH"] = os.pathsep.join(path for path in _paths if path)
 # Those kernels draw into the notebook; an inherited "agg" would drop their figures.
 os.environ.pop("MPLBACKEND", None)
 os.environ.pop("NIN_RESULTS", None)  # the committed records are tested
+os.environ.setdefault("NIN_FINDINGS", str(ROOT / "build" / "findings"))  # a ledger for all tests
 
 
 def pytest_collectstart(collector: pytest.Collector) -> None:

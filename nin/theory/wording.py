@@ -41,7 +41,7 @@ def time_scale(form: Chain) -> Expr:
 
 _KINK = latex(kink_mean())
 _TAU_NOISE, _TAU_LOSS = (latex(time_scale(e.corrected)) for e in (flow.EQ25, flow.EQ24))
-_CLAIM = "test_claims_linear.py::test_verdict"
+_CLAIM = "test_claims.py::test_verdict"
 
 ENTRIES: tuple[Entry[str], ...] = (
     _words(
