@@ -59,12 +59,12 @@ def records() -> dict[tuple[str, str, str], dict[str, Any]]:
     found = {}
     for path in (ROOT / "results" / "curvature").glob("relu-*.npz"):
         with np.load(path) as file:
-            if file["starts"].tolist() == [0, 40, 300]:
+            if json.loads(str(file["meta"]))["asked"]["starts"] == [0, 40, 300]:
                 layer, K, seed = path.stem.split("-")[1:4]
                 names = ("pull", "kick", "curvature", "exact")
                 numbers = {name: file[name].astype(float) for name in names}
                 known = np.isfinite(file["kinks"])  # a step without that number counts for nothing
-                about = {"phase": json.loads(str(file["meta"]))["phase"], "known": known}
+                about = {"phase": str(file["phase"]), "known": known}
                 found[layer, K, seed] = numbers | about
     return found
 

@@ -12,10 +12,9 @@ from nin.companion.claims import fig1
 from nin.companion.claims import local_curvature as curvature
 from nin.companion.claims.ledger import Verdict
 from nin.runs.history import History
-from nin.studies import experiment as experiments
 from nin.studies import walks
 from nin.studies import windows as runs
-from nin.studies.experiment import FIG1_CENTER, FIG1_RIGHT, FIG1_STRONGER
+from nin.studies.experiment import FIG1_CENTER, FIG1_RIGHT, FIG1_RIGHT_K, FIG1_STRONGER
 from nin.studies.windows import Course
 
 
@@ -30,7 +29,7 @@ def test_the_pages_show_by_default_what_the_claims_read() -> None:
         walks.FIG1_WEAK.epochs,
     )
     p = page_defaults("fig1_timescales")
-    assert tuple(p["K"]) == experiments.FIG1_RIGHT_K  # type: ignore[arg-type]
+    assert tuple(p["K"]) == FIG1_RIGHT_K  # type: ignore[arg-type]
     assert tuple(p["seeds"]) == fig1.SEEDS == runs.SEEDS  # type: ignore[arg-type]
     for name in ("epochs", "evaluations", "precision", "width", "eta", "batch_size"):
         assert p[name] == getattr(FIG1_RIGHT, name)
