@@ -5,17 +5,25 @@ from __future__ import annotations
 import dataclasses
 import re
 import shlex
+import subprocess
+import sys
 from pathlib import Path
 
 import nbformat
 import pytest
+import yaml
 
-from nin.__main__ import _parser, main
+from nin.__main__ import _FIGURES_EXAMPLES, _parser, main
 from nin.companion import pages as notebooks
+from nin.companion.claims import ledger
+from nin.companion.claims.ledger import Claim, Finding, Verdict
 from nin.networks import data
 from nin.studies.experiment import EXPERIMENTS, FIG2, FIG3, Experiment
+from nin.studies.records import RecordError
 from nin.studies.run import run_or_load, run_path
+from nin.studies.study import Shelf
 
+ROOT = Path(__file__).resolve().parents[1]
 SMALL = ["--width", "8", "--epochs", "1", "--evaluations", "1"]
 TINY = dataclasses.replace(FIG3, width=8, epochs=1, evaluations=1)
 COMMANDS = ["data", "run", "sweep", "figures", "claims"]
@@ -80,6 +88,19 @@ def test_words_that_are_no_command_are_refused(
         main(arguments)
     assert stopped.value.code == 2
     assert message in capsys.readouterr().err
+
+
+def test_the_examples_of_figures_name_pages_files_and_parameters_that_fit() -> None:
+    examples = re.findall(r"^  python -m nin (figures \S.*?)(?:   .*)?$", _FIGURES_EXAMPLES, re.M)
+    assert len(examples) == 3 - 1  # the first names no page
+    for example in examples:
+        options = _parser().parse_args(shlex.split(example))
+        parameters = {name: yaml.safe_load(value) for name, value in options.parameter}
+        if options.file:
+            parameters |= yaml.safe_load((ROOT / options.file).read_text(encoding="utf8"))
+        [page] = options.pages
+        known = notebooks.page_parameters(notebooks.PAGES / f"{page}.ipynb")
+        assert notebooks.check_parameters(parameters, known)
 
 
 # ---- data
@@ -159,6 +180,30 @@ def test_noise_that_no_run_survives_is_called_divergent(capsys: Captured, tmp_pa
     assert ": divergent\n    the loss was no longer finite at step" in capsys.readouterr().out
 
 
+def test_noise_that_no_step_survives_is_called_divergent_too(
+    capsys: Captured, tmp_path: Path
+) -> None:
+    words = ["sweep", "--sigma-eps", "3e38", "1", *SMALL, "--results", str(tmp_path)]
+    assert main([*words, "--workers", "1"]) == 0
+    out = capsys.readouterr().out
+    assert ": divergent\n    the loss was no longer finite at step 0" in out
+    assert "sigma_eps = 1 (" in out
+
+
+def test_a_seed_named_twice_is_refused(capsys: Captured, tmp_path: Path) -> None:
+    words = ["sweep", "--K", "1", "--seeds", "0", "0", "--results", str(tmp_path)]
+    refuse(capsys, words, r"seeds must be one or more, each named once, not \[0, 0\]")
+
+
+def test_a_tilde_means_the_home_wherever_it_stands(
+    capsys: Captured, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("HOME", str(tmp_path))
+    assert main(["run", "--K", "1", *SMALL, "--results=~/mine"]) == 0
+    assert capsys.readouterr().out.endswith(f"record: {run_path(TINY.at(1), tmp_path / 'mine')}\n")
+    assert Shelf(Path("~/mine"), "").folder == tmp_path / "mine"
+
+
 def test_sweep_reports_each_strength_and_seed(capsys: Captured, tmp_path: Path) -> None:
     small = [*SMALL, "--results", str(tmp_path), "--workers", "1"]
     assert main(["sweep", "--K", "0.01", "0.1", "--seeds", "0", "1", *small]) == 0
@@ -189,6 +234,13 @@ def test_sweep_reports_each_strength_and_seed(capsys: Captured, tmp_path: Path) 
         ("--K 1 --width 0", "width must be >= 1, not 0"),
         ("--K 1 --eta 0", "eta must be finite and > 0, not 0.0"),
         ("--K 1 --precision fp8", r"precision must be one of .*, not 'fp8'"),
+        ("--sigma-eps 1e155", r"sigma_eps must be at most 3e\+38, not 1e\+155"),
+        ("--K 1e300 --eta 1e-9", "sigma_eps must be finite and >= 0, not inf"),
+        ("--K 1 --width 10000000000", r"width 10000000000 and depth 1 make 7\.94e\+12 weights; .*"),
+        ("--K 1 --evaluations 100000000000", r"evaluations must be at most 10000, not 1e\+11"),
+        ("--K 1 --depth 100000000", r"depth must be at most 1000, not 1e\+08"),
+        ("--K 1 --epochs 100000000", r"epochs must be at most 1e\+06, not 1e\+08"),
+        ("--K 1 --eta 1e-310", r"eta must be at least 1e-300, not 1e-310.*"),
     ],
 )
 @pytest.mark.parametrize("command", ["run", "sweep"])
@@ -300,7 +352,62 @@ def test_bad_pages_and_parameters_are_one_line(
     assert (pages / "good.ipynb").read_bytes() == before
 
 
+def test_figures_without_pages_says_so(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: Captured
+) -> None:
+    monkeypatch.setattr(notebooks, "PAGES", tmp_path)
+    refuse(capsys, ["figures"], f"there are no pages in {tmp_path}")
+
+
 # ---- claims
+
+
+@pytest.fixture
+def three_claims(monkeypatch: pytest.MonkeyPatch) -> list[int]:
+    """A ledger of three claims, of which the second fails; how often it was tried."""
+    tried: list[int] = []
+
+    def fails() -> Finding:
+        tried.append(1)
+        raise RecordError("the record x.npz is damaged")
+
+    def holds() -> Finding:
+        return Finding(Verdict.REPRODUCED, "it does", 1.0, 0.1, 3, "a number")
+
+    tests = (holds, fails, holds)
+    claims = [Claim(f"C{i}", "words", "here", "index", test) for i, test in enumerate(tests, 1)]
+    monkeypatch.setattr(ledger, "ledger", lambda: claims)
+    return tried
+
+
+def test_a_claim_that_cannot_be_computed_hides_no_other(
+    three_claims: list[int], capsys: Captured
+) -> None:
+    assert main(["claims"]) == 2
+    out = capsys.readouterr().out
+    assert re.findall(r"^C\d", out, re.M) == ["C1", "C2", "C3"]
+    assert out.count("\n    reproduced: it does\n    a number: 1 +- 0.1 (n = 3)") == 2
+    assert "\n    not computed: the record x.npz is damaged; page index\n" in out
+    assert len(three_claims) == 1
+    assert main(["claims", "C1", "C3"]) == 0
+
+
+def test_the_page_of_claims_shows_the_others_too(three_claims: list[int]) -> None:
+    cells = nbformat.read(ROOT / "book" / "claims.ipynb", as_version=4).cells
+    namespace: dict[str, object] = {}
+    for cell in cells:
+        if cell.cell_type == "code":
+            exec(cell.source.replace("Markdown(", "table = ("), namespace)
+    table = str(namespace["table"])
+    assert table.count("**reproduced** | it does *a number:* 1.00 ± 0.10, from 3") == 2
+    assert "**not computed** | the record x.npz is damaged" in table
+    assert len(three_claims) == 1
+
+
+def test_a_reader_that_has_seen_enough_ends_a_command_in_silence() -> None:
+    command = f"{shlex.quote(sys.executable)} -m nin claims C3 C20 | head -c 1"
+    done = subprocess.run(command, shell=True, cwd=ROOT, capture_output=True, text=True, check=True)
+    assert (done.stdout, done.stderr) == ("C", "")
 
 
 def test_an_unknown_claim_is_refused_with_those_there_are(capsys: Captured) -> None:

@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import json
+import os
+import signal
 import subprocess
 import sys
+import time
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -97,6 +100,7 @@ def test_good_parameters_pass_with_whole_numbers_made_floats(
         ({"eta": "1e-4"}, r"eta must be .* not '1e-4', a str; YAML wants a point in it"),
         ({"fast": "true"}, r"fast must be .* not 'true', a str; papermill takes .* -p fast True"),
         ({"fast": 1}, r"fast must be of type bool, not 1, a int"),
+        ({"seeds": [0, 0]}, r"seeds must name each value once, not \[0, 0\]"),
     ],
 )
 def test_bad_parameters_are_refused_with_name_type_value_and_spelling(
@@ -122,6 +126,13 @@ def test_a_page_refuses_what_papermill_let_pass(extra: dict[str, Any]) -> None:
     namespace = {"__annotations__": {"epochs": int}, "epochs": 4}
     with pytest.raises(ValueError, match=r"unknown parameter sigma|epochs must be of type int"):
         read_parameters(namespace | extra)
+
+
+def test_a_list_is_empty_only_where_the_page_says_it_may_be() -> None:
+    namespace = {"__annotations__": {"K": "list[float]"}, "K": []}
+    assert read_parameters(namespace, "K") == SimpleNamespace(K=[])
+    with pytest.raises(ValueError, match=r"K must name one value at least, not \[\]"):
+        read_parameters(namespace)
 
 
 def test_names_and_types_are_read_off_the_parameters_cell(page: Path) -> None:
@@ -183,6 +194,52 @@ def test_bad_parameters_are_refused_before_a_kernel_starts(page: Path) -> None:
     assert page.read_bytes() == before
 
 
+def test_a_relative_folder_of_records_is_the_caller_s(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "book").mkdir()
+    page = write_page(tmp_path / "book" / "page.ipynb", "import os\nprint(os.getcwd())")
+    monkeypatch.chdir(tmp_path)
+    run_page(page, {}, page)
+    assert printed(page) == f"{tmp_path}\n"
+
+
+@pytest.mark.parametrize("backend", ["agg", None])
+def test_figures_reach_a_page_whatever_backend_a_server_has_set(
+    backend: str | None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    code = (
+        "import matplotlib.pyplot as plt\nfrom nin.companion import figures\nfigures.use_style()\n"
+        "plt.plot([0, 1])\nplt.show()"
+    )
+    if backend is not None:
+        monkeypatch.setenv("MPLBACKEND", backend)
+    page = write_page(tmp_path / "page.ipynb", code)
+    run_page(page, {}, page)
+    assert page.read_text(encoding="utf8").count("image/png") == 1
+
+
+def test_a_page_that_is_stopped_leaves_nothing_beside_it(tmp_path: Path) -> None:
+    """Killed while the kernel runs: not even a handler could clean up."""
+    begun = tmp_path / "begun"
+    code = f"import time\nfrom pathlib import Path\nPath({str(begun)!r}).touch()\ntime.sleep(600)"
+    page = write_page(tmp_path / "page.ipynb", code)
+    before = page.read_bytes()
+    script = (
+        "from pathlib import Path\nfrom nin.companion.pages import run_page\n"
+        f"run_page(Path({str(page)!r}), {{}}, Path({str(page)!r}))"
+    )
+    with subprocess.Popen([sys.executable, "-c", script], start_new_session=True) as process:
+        try:
+            while not begun.exists():
+                assert process.poll() is None
+                time.sleep(0.05)
+        finally:
+            os.killpg(process.pid, signal.SIGKILL)
+    assert sorted(tmp_path.iterdir()) == [begun, page]
+    assert page.read_bytes() == before
+
+
 # ---- the heavy pages
 
 
@@ -201,18 +258,16 @@ def test_papermill_itself_fails_on_a_parameter_that_the_page_does_not_know(
     assert "ValueError: unknown parameter sigma; there are: " in done.stderr
 
 
+def small(page: Path) -> dict[str, Any]:
+    text = (ROOT / "params" / f"smoke_{page.stem}.yml").read_text(encoding="utf8")
+    return yaml.safe_load(text)  # type: ignore[no-any-return]
+
+
 @pytest.mark.parametrize("page", HEAVY, ids=lambda p: p.stem)
 def test_heavy_page_runs_small(page: Path, tmp_path: Path) -> None:
     before = page.read_bytes()
-    own = ROOT / "params" / f"smoke_{page.stem}.yml"
-    file = own if own.exists() else ROOT / "params" / "smoke.yml"
-    small = yaml.safe_load(file.read_text(encoding="utf8"))
-    here = {"results": str(tmp_path / "results"), "workers": 1}
-    known = page_parameters(page)
-    assert "results" in known
-    given = {name: value for name, value in (small | here).items() if name in known}
     output = tmp_path / "out.ipynb"
-    run_page(page, given, output)
+    run_page(page, small(page) | {"results": str(tmp_path / "results"), "workers": 1}, output)
     executed = nbformat.read(output, as_version=4)
     kinds = [o.output_type for c in executed.cells for o in c.get("outputs", [])]
     assert "error" not in kinds and "display_data" in kinds
@@ -220,18 +275,51 @@ def test_heavy_page_runs_small(page: Path, tmp_path: Path) -> None:
     assert page.read_bytes() == before
 
 
-def test_every_small_parameter_is_one_of_some_heavy_page() -> None:
-    shared: dict[str, str] = {}
-    for page in HEAVY:
-        own = ROOT / "params" / f"smoke_{page.stem}.yml"
-        if own.exists():
-            assert check_parameters(
-                yaml.safe_load(own.read_text(encoding="utf8")), page_parameters(page)
-            )
-        else:
-            shared |= page_parameters(page)
-    small = yaml.safe_load((ROOT / "params" / "smoke.yml").read_text(encoding="utf8"))
-    assert check_parameters(small, shared)
+def test_every_parameter_file_fits_a_page() -> None:
+    pages = {page.stem: page_parameters(page) for page in HEAVY}
+    files = sorted((ROOT / "params").glob("*.yml"))
+    smoke = {f"smoke_{name}": known for name, known in pages.items()}
+    assert {f.stem for f in files} == set(smoke) | {"borders_full"}
+    for file in files:
+        known = smoke.get(file.stem, pages["network_borders"])
+        assert check_parameters(yaml.safe_load(file.read_text(encoding="utf8")), known)
+
+
+@pytest.mark.parametrize("page", HEAVY, ids=lambda p: p.stem)
+def test_every_heavy_page_spreads_over_processes_and_over_a_cluster(page: Path) -> None:
+    known = page_parameters(page)
+    assert (known["workers"], known["scheduler"]) == ("int", "str")
+
+
+BAD = {
+    "fig1_decay": {"stronger": [-1.0]},
+    "fig1_timescales": {"late_starts": [5, 6]},
+    "fig2_phases_mse": {"sweep_epochs": 0},
+    "fig3_phases_ce": {"sweep_K": [-1.0]},
+    "memorisation": {"stronger_label_noise": [2.0]},
+    "curvature": {"draws": 0},
+    "network_borders": {"at_scale": ["none such"]},
+    "one_run": {"activation": "none such"},
+}
+"""What only a later cell of a page uses."""
+
+
+@pytest.mark.parametrize("page", HEAVY, ids=lambda p: p.stem)
+def test_what_is_wrong_in_a_later_cell_is_found_before_anything_trains(
+    page: Path, tmp_path: Path
+) -> None:
+    given = small(page) | BAD[page.stem] | {"results": str(tmp_path / "results")}
+    with pytest.raises(PapermillExecutionError, match="ValueError"):
+        run_page(page, given, tmp_path / "out.ipynb")
+    assert not (tmp_path / "results").exists()
+
+
+@pytest.mark.parametrize("page", HEAVY, ids=lambda p: p.stem)
+def test_a_page_refuses_a_list_without_which_it_has_no_meaning(page: Path, tmp_path: Path) -> None:
+    known = page_parameters(page)
+    seeds = next(name for name in known if name.endswith("seeds"))
+    with pytest.raises(PapermillExecutionError, match=f"{seeds} must name one value at least"):
+        run_page(page, small(page) | {seeds: []}, tmp_path / "out.ipynb")
 
 
 @pytest.mark.parametrize("page", HEAVY, ids=lambda p: p.stem)

@@ -14,7 +14,7 @@ from numpy.typing import ArrayLike
 from torch import nn
 
 from nin.folders import RESULTS
-from nin.networks.data import Dataset
+from nin.networks.data import N_TRAIN, Dataset
 from nin.networks.losses import accuracy
 from nin.networks.nodes import one_node
 from nin.networks.seeds import generator
@@ -72,6 +72,23 @@ class Memory:
     made: dict[str, str | int | float]
 
 
+def check_labels(images: int, shares: Sequence[float]) -> None:
+    """Refuse what `with_wrong_labels` could not do.
+
+    Args:
+        images: How many training images to keep.
+        shares: Of their labels to draw anew.
+
+    Raises:
+        ValueError: If a number is out of range.
+    """
+    if not 1 <= images <= N_TRAIN:
+        raise ValueError(f"images must be 1 to {N_TRAIN}, not {images}")
+    for share in shares:
+        if not 0 <= share <= 1:
+            raise ValueError(f"share of wrong labels must be 0 to 1, not {share}")
+
+
 def with_wrong_labels(data: Dataset, images: int, share: float, seed: int = 0) -> Dataset:
     """Return the first images of a data set, some training labels drawn anew among all classes.
 
@@ -84,10 +101,7 @@ def with_wrong_labels(data: Dataset, images: int, share: float, seed: int = 0) -
     Raises:
         ValueError: If a number is out of range.
     """
-    if not 1 <= images <= len(data.train_x):
-        raise ValueError(f"images must be 1 to {len(data.train_x)}, not {images}")
-    if not 0 <= share <= 1:
-        raise ValueError(f"share of wrong labels must be 0 to 1, not {share}")
+    check_labels(images, [share])
     g = generator(seed, "labels")
     labels = data.train_y[:images]
     anew = torch.rand(images, generator=g) < share

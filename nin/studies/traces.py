@@ -11,7 +11,7 @@ from __future__ import annotations
 import dataclasses
 import time
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
@@ -154,25 +154,44 @@ class Estimates:
         return self.xtrace.std(1, ddof=1) / self.reference[0]
 
 
-def estimates(e: Experiment, epochs: int, shelf: Shelf, **sizes: Any) -> Estimates:
-    """Estimate the trace of the local Hessian in every way, or read that from the record.
+def tracing(e: Experiment, epochs: int, **sizes: Any) -> Tracing:
+    """Return what to ask of `all_estimates`.
 
     Args:
         e: The experiment, with cross-entropy; an `MLP` with biases.
         epochs: How long to train without noise before, >= 0.
-        shelf: Where the record lies, and whether it may be made.
         **sizes: Of `Tracing`, where they are not the constants of this module.
 
     Raises:
-        ValueError: If the loss is another, or epochs < 0.
-        RecordError: If the record is damaged, cannot be written, or is missing and may not be made.
+        ValueError: If the loss is another, epochs < 0, or a size < 1.
     """
     if e.loss != "ce" or not e.bias or epochs < 0:
         raise ValueError(
             f"expected loss='ce', biases and epochs >= 0, not {e.loss!r}, bias={e.bias}, {epochs}"
         )
     sizes = {n: tuple(v) if isinstance(v, list) else v for n, v in sizes.items()}
-    [found] = kept_all(_estimates, [Tracing(bare(e, sigma_eps=1.0), epochs, **sizes)], shelf)
+    for name, size in sizes.items():
+        if name != "reaches" and min(size if isinstance(size, tuple) else (size,)) < 1:
+            raise ValueError(f"{name} must be >= 1, not {size}")
+    return Tracing(bare(e, sigma_eps=1.0), epochs, **sizes)
+
+
+def all_estimates(asked: Sequence[Tracing], shelf: Shelf) -> list[Estimates]:
+    """Estimate the trace of local Hessians in every way, or read that from the records.
+
+    Args:
+        asked: From `tracing`.
+        shelf: Where the records lie, and whether they may be made.
+
+    Raises:
+        RecordError: If a record is damaged, cannot be written, or is missing and may not be made.
+    """
+    return kept_all(_estimates, asked, shelf)
+
+
+def estimates(e: Experiment, epochs: int, shelf: Shelf, **sizes: Any) -> Estimates:
+    """Return the estimates at one state of one network; see `tracing` and `all_estimates`."""
+    [found] = all_estimates([tracing(e, epochs, **sizes)], shelf)
     return found
 
 

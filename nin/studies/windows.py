@@ -69,11 +69,7 @@ class Watch:
         Raises:
             ValueError: If windows overlap, or there is none.
         """
-        if length < 1 or not len(starts) or any(np.diff(starts) <= length) or min(starts) < 0:
-            raise ValueError(
-                f"windows need rising starts >= 0, further apart than their length >= 1, "
-                f"not starts={list(starts)}, length={length}"
-            )
+        check_windows(starts, length)
         self.eta, self.loss = eta, loss
         places = ((w, i) for w in range(len(starts)) for i in range(length + 1))
         self.steps = {starts[w] + i: (w, i) for w, i in places}
@@ -185,6 +181,23 @@ class Windows:
     directions: int
 
 
+def check_windows(starts: Sequence[int], length: int) -> None:
+    """Refuse windows in which nothing could be watched.
+
+    Args:
+        starts: First step of each window, rising.
+        length: Steps of a window, no more than lie between two starts.
+
+    Raises:
+        ValueError: If windows overlap, or there is none.
+    """
+    if length < 1 or not len(starts) or any(np.diff(starts) <= length) or min(starts) < 0:
+        raise ValueError(
+            f"windows need rising starts >= 0, further apart than their length >= 1, "
+            f"not starts={list(starts)}, length={length}"
+        )
+
+
 def window_courses(
     experiments: Sequence[Experiment],
     shelf: Shelf,
@@ -203,7 +216,7 @@ def window_courses(
         ValueError: If windows overlap, or a run has no noise.
         RecordError: If a record is damaged, cannot be written, or is missing and may not be made.
     """
-    Watch(1.0, Loss(), starts, length)  # refuses bad windows before anything trains
+    check_windows(starts, length)
     if any(e.sigma_eps == 0 for e in experiments):
         raise ValueError("a run without noise has no rate of decay: give sigma_eps > 0")
     asked = [Windows(bare(e), tuple(starts), length, NODES, DIRECTIONS) for e in experiments]

@@ -17,7 +17,7 @@ from nin.studies.borders.prediction import Curve, curve, decay_time, halves
 from nin.studies.borders.search import K_RANGE
 from nin.studies.experiment import Experiment
 from nin.studies.records import Made
-from nin.studies.study import Shelf, bare, images, kept, together
+from nin.studies.study import Shelf, bare, images, independent, kept, together
 from nin.studies.sweep import kept_all
 
 METHODS = ("halves", "curvature", "noise only")
@@ -97,27 +97,44 @@ class Forecasting:
     strengths: int
 
 
-def forecast(base: Experiment, seeds: Sequence[int], steps: int, shelf: Shelf) -> Forecast:
-    """Predict a configuration's borders, or read them from the record.
+def forecasts(
+    bases: Sequence[Experiment], seeds: Sequence[int], steps: int, shelf: Shelf
+) -> dict[Experiment, Forecast]:
+    """Predict the borders of configurations side by side, or read them from the records.
 
     Args:
-        base: The experiment.
+        bases: The experiments.
         seeds: Seeds of the initial weights.
         steps: Length of the runs to predict.
         shelf: Where the records lie, and whether they may be made.
 
     Raises:
+        ValueError: If there is no seed, or one is named twice.
         RecordError: If a record is damaged, cannot be written, or is not there and may not be made.
     """
-    base = bare(base, sigma_eps=0.0, seed=0)
-    asked = [
-        Forecasting(dataclasses.replace(base, seed=int(k)), steps, SAMPLES, _GRID) for k in seeds
+    seeds = independent(seeds)
+    grid = [
+        Forecasting(bare(e, sigma_eps=0.0, seed=k), steps, SAMPLES, _GRID)
+        for e in bases
+        for k in seeds
     ]
-    found = kept_all(_forecast, asked, shelf)
+    found = kept_all(_forecast, grid, shelf)
+    each = (found[i : i + len(seeds)] for i in range(0, len(found), len(seeds)))
+    return {e: _gathered(e, seeds, steps, parts) for e, parts in zip(bases, each, strict=True)}
+
+
+def forecast(base: Experiment, seeds: Sequence[int], steps: int, shelf: Shelf) -> Forecast:
+    """Predict one configuration's borders; see `forecasts`."""
+    return forecasts([base], seeds, steps, shelf)[base]
+
+
+def _gathered(
+    base: Experiment, seeds: Sequence[int], steps: int, found: Sequence[dict[str, Any]]
+) -> Forecast:
     alone = [name for name in found[0] if name.startswith("noise_only/")]
     return Forecast(
-        base,
-        tuple(int(k) for k in seeds),
+        bare(base, sigma_eps=0.0, seed=0),
+        tuple(seeds),
         steps,
         [Curve(one["sigma_eps"], one["lam"], one["lam_w_ni"]) for one in found],
         np.array([one["theta"] for one in found]),

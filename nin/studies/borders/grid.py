@@ -64,6 +64,18 @@ FINE, COARSE = 0.025, 0.03
 """Tolerances in sigma_eps, of Table 1's borders and of the others; brackets end narrower."""
 
 
+def choice(words: str) -> dict[str, Any]:
+    """Return the changes behind a choice of `CHOICES` or `COMBINATIONS`.
+
+    Raises:
+        ValueError: If there is none of that name.
+    """
+    known = CHOICES | COMBINATIONS
+    if words not in known:
+        raise ValueError(f"no choice {words!r}; there are: {', '.join(known)}")
+    return known[words]
+
+
 def table1_range(e: Experiment) -> tuple[float, float]:
     """Return where to look for the borders of Table 1's runs at any width: `TABLE1_K`, scaled.
 

@@ -254,6 +254,22 @@ def find_borders(
     return {e: dict(zip(names, rows.T, strict=True)) for e, rows in zip(grid, found, strict=True)}
 
 
+def check_asked(asked: Iterable[tuple[Experiment, int]], *tolerances: float) -> None:
+    """Refuse searches that could not be made, before any is.
+
+    Args:
+        asked: Configurations and the steps of their trials.
+        *tolerances: Of the searches.
+
+    Raises:
+        ValueError: If steps do not fit, or a tolerance is not > 0.
+    """
+    for e, steps in asked:
+        Searching(e, steps)
+    if not all(tolerance > 0 for tolerance in tolerances):
+        raise ValueError(f"a search needs a tolerance > 0, not {min(tolerances)}")
+
+
 def trials(base: Experiment, seeds: Sequence[int], steps: int, shelf: Shelf) -> list[Trials]:
     """Return the trials of a configuration, for each seed; see `find_borders`."""
     asked = [Searching(dataclasses.replace(base, seed=k), steps) for k in independent(seeds)]
