@@ -18,6 +18,9 @@ phi = Symbol("phi", real=True)
 sigma_x = Symbol("sigma_x", positive=True)
 w0, w1, u, M = sympy.symbols("w0 w1 u M", real=True)
 
+# Sizes of a network: inputs, neurons of a hidden layer, outputs.
+d_in, width, d_out = sympy.symbols("d_in width d_out", integer=True, positive=True)
+
 # Indices and orders. i, j: samples of a batch; k: order of the expansion; n: power of eps.
 i, j, k, n = sympy.symbols("i j k n", integer=True, positive=True)
 

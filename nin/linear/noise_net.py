@@ -1,0 +1,251 @@
+"""A network that sees the noise and no image, of any size and for either loss: its borders.
+
+Labels know nothing of the noise, and one more input may stand for the mean image, a constant. In
+place of batches the loss can be averaged over all noise, by quadrature, which leaves the initial
+weights as the one thing drawn at random.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+from scipy.special import expit, logsumexp, ndtr, softmax
+
+from nin.runs.averages import Array
+from nin.runs.bisection import Border, find_border
+from nin.runs.phases import Phase, phase_index
+
+SURGE = 2.0
+"""A noisy loss of twice its start has surged, as in the search for the borders of networks."""
+STEPS = 84
+"""As many as that search makes: one epoch of the paper's batches and two of a tenth of them."""
+_LAST = 10  # steps whose median loss stands for the end, as in `nin.runs.phases`
+_DENSITY = 1 / np.sqrt(2 * np.pi)
+
+ACTIVATIONS: dict[str, tuple[Callable[[Array], Array], Callable[[Array], Array]]] = {
+    "relu": (lambda z: np.maximum(z, 0), lambda z: (z > 0) * 1.0),
+    "gelu": (lambda z: z * ndtr(z), lambda z: ndtr(z) + z * np.exp(-z * z / 2) * _DENSITY),
+    "softplus": (lambda z: np.logaddexp(0, z), expit),
+}
+"""Each with its derivative."""
+
+
+@dataclass(frozen=True)
+class NoiseNet:
+    """The network and how it is trained; initial weights are normal, of variance 1/fan-in.
+
+    Attributes:
+        width: N_w, neurons of each hidden layer.
+        d_in: Pixels of the image that is not there: w_ni has variance 1/d_in.
+        d_out: Outputs, one for each class.
+        loss: ``"mse"``, the mean over outputs, or ``"ce"``.
+        eta: Learning rate.
+        depth: Hidden layers.
+        activation: A key of `ACTIVATIONS`.
+        noise: ``"gaussian"`` or ``"rademacher"``.
+        niw_variance: Initial variance of w_ni, where it is not 1/d_in.
+        constant: Size of a constant image; 0 for none. Its weights have variance 1/d_in.
+        batch_size: Samples per step, or 0 for all noise at once.
+
+    Raises:
+        ValueError: If a name is unknown, or a size not positive.
+    """
+
+    width: int = 256
+    d_in: int = 784
+    d_out: int = 10
+    loss: str = "ce"
+    eta: float = 0.01
+    depth: int = 1
+    activation: str = "relu"
+    noise: str = "gaussian"
+    niw_variance: float | None = None
+    constant: float = 0.0
+    batch_size: int = 0
+
+    def __post_init__(self) -> None:  # noqa: D105
+        for name, allowed in {
+            "loss": ("mse", "ce"),
+            "activation": tuple(ACTIVATIONS),
+            "noise": ("gaussian", "rademacher"),
+        }.items():
+            if getattr(self, name) not in allowed:
+                raise ValueError(f"{name} must be one of {allowed}, not {getattr(self, name)!r}")
+        sizes = [self.width, self.d_in, self.depth, self.eta, self.d_out - 1]
+        if min(sizes) <= 0 or min(self.batch_size, self.constant) < 0:
+            raise ValueError(f"sizes and eta must be positive, with two outputs or more: {self}")
+
+    def weights(self, seed: int) -> list[Array]:
+        """Return the initial weights, layer by layer, (inputs, outputs) each.
+
+        The rows of the first are w_ni and the weights of the constant image.
+
+        Args:
+            seed: Of the draw.
+        """
+        g = np.random.default_rng(seed)
+        variance = [self.niw_variance or 1 / self.d_in, 1 / self.d_in]
+        first = g.standard_normal((2, self.width)) * np.sqrt(variance)[:, None]
+        outputs = [self.width] * (self.depth - 1) + [self.d_out]
+        return [first] + [
+            g.standard_normal((self.width, n)) / np.sqrt(self.width) for n in outputs
+        ]
+
+    def samples(self, seed: int, steps: int) -> tuple[Array, Array, Array]:
+        """Return noise of unit variance, labels, and the weight of each sample, step by step.
+
+        Args:
+            seed: Of the batches.
+            steps: Their number.
+
+        Returns:
+            eps (steps, samples), labels (steps, samples, d_out), weights (samples,); for all noise
+            at once the steps are alike and have length 1.
+        """
+        if not self.batch_size:
+            eps, weight = quadrature(self.noise)
+            return eps[None], np.full((1, 1, self.d_out), 1 / self.d_out), weight
+        g, shape = np.random.default_rng([seed, 1]), (steps, self.batch_size)
+        eps = g.standard_normal(shape) if self.noise == "gaussian" else g.choice([-1.0, 1.0], shape)
+        labels = np.eye(self.d_out)[g.integers(self.d_out, size=shape)]
+        return eps, labels, np.full(self.batch_size, 1 / self.batch_size)
+
+
+def quadrature(noise: str, nodes: int = 16) -> tuple[Array, Array]:
+    """Return values of the noise and their weights, exact for |eps| and eps^2.
+
+    Args:
+        noise: ``"gaussian"`` or ``"rademacher"``.
+        nodes: On either side of 0.
+
+    >>> eps, weight = quadrature("gaussian")
+    >>> bool(np.allclose([weight @ abs(eps), weight @ eps**2], [np.sqrt(2 / np.pi), 1], rtol=1e-6))
+    True
+    """
+    if noise == "rademacher":
+        return np.array([-1.0, 1.0]), np.array([0.5, 0.5])
+    x, w = np.polynomial.legendre.leggauss(nodes)
+    x, w = 3 * (x + 1), 3 * w  # on 0 to 6: beyond are 2e-9 of all noise
+    w = w * np.exp(-(x**2) / 2) * _DENSITY
+    return np.concatenate([-x, x]), np.concatenate([w, w])
+
+
+def train(
+    net: NoiseNet, sigma_eps: Array, seeds: Array, steps: int = STEPS
+) -> tuple[Array, Array]:
+    """Train by gradient descent, one run for each noise strength and seed.
+
+    Args:
+        net: The network.
+        sigma_eps: Noise strengths, (runs,).
+        seeds: Of weights and batches, (runs,).
+        steps: How many.
+
+    Returns:
+        |w_ni| and the loss before each step, (steps, runs) each; not finite once a run diverged.
+    """
+    layers = [np.stack(w) for w in zip(*(net.weights(int(k)) for k in seeds), strict=True)]
+    batches = [net.samples(int(k), steps) for k in seeds]
+    act, slope = ACTIVATIONS[net.activation]
+    norms, losses = np.full((2, steps, len(seeds)), np.nan)
+    with np.errstate(all="ignore"):  # a diverged run overflows; the others do not notice
+        for t in range(steps):
+            eps = np.stack([b[0][t % len(b[0])] for b in batches]) * np.asarray(sigma_eps)[:, None]
+            y = np.stack([b[1][t % len(b[1])] for b in batches])
+            h = [np.stack([eps, np.full_like(eps, net.constant)], -1)]
+            z = []
+            for w in layers[:-1]:
+                z.append(h[-1] @ w)
+                h.append(act(z[-1]))
+            out = h[-1] @ layers[-1]
+            loss, delta = _loss(net, out, y)
+            norms[t] = np.sqrt((layers[0][:, 0] ** 2).sum(-1))
+            losses[t] = loss @ batches[0][2]
+            delta = delta * batches[0][2][:, None]
+            for i in reversed(range(len(layers))):
+                back = delta @ layers[i].transpose(0, 2, 1)
+                layers[i] = layers[i] - net.eta * (h[i].transpose(0, 2, 1) @ delta)
+                delta = back * slope(z[i - 1]) if i else back
+            if not np.isfinite(losses[t]).any():
+                break
+    return norms, losses
+
+
+def _loss(net: NoiseNet, out: Array, y: Array) -> tuple[Array, Array]:
+    """Return each sample's loss and its derivative by the outputs, labels averaged over."""
+    if net.loss == "ce":
+        return logsumexp(out, -1) - (out * y).sum(-1), softmax(out, -1) - y
+    squares = (out**2 - 2 * out * y + y.sum(-1, keepdims=True) / net.d_out).sum(-1)
+    return squares / net.d_out, 2 * (out - y) / net.d_out
+
+
+def is_past(name: str, norms: Array, losses: Array) -> Array:
+    """Tell which runs are past a border, by the rule of `nin.runs.phases`.
+
+    Args:
+        name: ``"surge"``, ``"catapult"`` or ``"divergent"``.
+        norms: |w_ni| of `train`.
+        losses: Losses of `train`.
+
+    Raises:
+        ValueError: If there is no such border.
+    """
+    if name not in ("surge", "catapult", "divergent"):
+        raise ValueError(f"border must be 'surge', 'catapult' or 'divergent', not {name!r}")
+    diverged = ~np.isfinite(losses[-1])
+    w, loss = (np.nan_to_num(x / x[0], nan=np.inf) for x in (norms, losses))
+    end = np.median(loss[-_LAST:], 0)
+    phase = phase_index(w.max(0), w[-1], loss.max(0), end, diverged)
+    if name == "surge":
+        return (loss.max(0) > SURGE) | diverged
+    return phase >= list(Phase).index(Phase(name))
+
+
+def noise_border(
+    net: NoiseNet,
+    around: float,
+    seeds: int = 6,
+    name: str = "divergent",
+    steps: int = STEPS,
+    tolerance: float = 0.01,
+) -> Border:
+    """Find a border in sigma_eps by bisection, once for each seed.
+
+    Args:
+        net: The network.
+        around: Where to look: from a third of it to three times.
+        seeds: Number of initial weights.
+        name: Of the border, as for `is_past`.
+        steps: Length of the runs.
+        tolerance: Relative width of the last brackets.
+
+    >>> net = NoiseNet(width=64, d_out=2, eta=0.02)
+    >>> border = noise_border(net, around=200.0, seeds=3)
+    >>> bool(abs(border.value / (2 * np.sqrt(2 * np.pi) / 0.02) - 1) < 0.02)
+    True
+    """
+    ids = np.arange(seeds)
+
+    def past(sigma_eps: Array) -> Array:
+        return is_past(name, *train(net, sigma_eps, ids, steps))
+
+    return find_border(past, around / 3, around * 3, seeds, tolerance)
+
+
+def vary(net: NoiseNet, **changes: list) -> list[NoiseNet]:
+    """Return a network changed in one or several fields, all combinations.
+
+    Args:
+        net: The network.
+        **changes: Values by field.
+
+    >>> len(vary(NoiseNet(), width=[64, 256], d_out=[2, 10]))
+    4
+    """
+    nets = [net]
+    for name, values in changes.items():
+        nets = [dataclasses.replace(n, **{name: value}) for n in nets for value in values]
+    return nets
