@@ -69,7 +69,12 @@ def record_key(asked: object) -> str:
 
 
 def write_record(
-    path: Path, asked: object, made: Made, arrays: Mapping[str, np.typing.ArrayLike]
+    path: Path,
+    asked: object,
+    made: Made,
+    arrays: Mapping[str, np.typing.ArrayLike],
+    *,
+    compress: bool = True,
 ) -> None:
     """Write a sealed record file, all of it or nothing.
 
@@ -78,6 +83,7 @@ def write_record(
         asked: What the record is of, as for `record_key`.
         made: How it was made.
         arrays: By name; numbers become arrays of no axis.
+        compress: Whether to take the time to make it small.
 
     Raises:
         RecordError: If it cannot be written there. The record is then kept in the system's folder
@@ -87,7 +93,8 @@ def write_record(
     sealed = {name: np.asarray(values) for name, values in arrays.items()}
     sealed["meta"] = np.array(json.dumps(meta, sort_keys=True))
     content = io.BytesIO()
-    np.savez_compressed(content, sha256=np.array(_seal(sealed)), **sealed)  # type: ignore[arg-type]
+    save = np.savez_compressed if compress else np.savez
+    save(content, sha256=np.array(_seal(sealed)), **sealed)  # type: ignore[arg-type]
     try:
         write_whole(path, content.getvalue())
     except OSError as error:

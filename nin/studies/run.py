@@ -15,15 +15,24 @@ from numpy.typing import ArrayLike
 
 from nin.folders import RESULTS
 from nin.runs.history import History
+from nin.studies.arrays import history_arrays, history_of
 from nin.studies.experiment import Experiment
 from nin.studies.records import Made, MissingRecordError, provenance, write_record
-from nin.studies.study import Shelf, alike, default_device, independent, kept, train_runs
+from nin.studies.resume import State
+from nin.studies.study import (
+    Shelf,
+    alike,
+    check_writable,
+    default_device,
+    independent,
+    kept,
+    train_runs,
+)
 from nin.studies.sweep import device_of, kept_all
 
 RUNS = Shelf(RESULTS, "", may_make=False)
 LOCKSTEP_RUNS = 16
 """Runs in lock-step on a GPU: more fill it no better, and a kill loses them all."""
-_NEVER = -1  # the step of a divergence that did not happen
 
 
 @dataclass(frozen=True)
@@ -100,8 +109,9 @@ def run_records(experiments: Sequence[Experiment], shelf: Shelf) -> list[RunReco
 
 def run_record(e: Experiment, shelf: Shelf) -> RunRecord:
     """Return an experiment's record, training it if there is none."""
-    train = partial(_train, e, shelf.progress)
-    return kept(_stem(e), e, train, partial(_record, e), shelf)
+    state = State(shelf.path(_stem(e), e), e)
+    train = partial(_train, e, shelf.progress, state)
+    return kept(_stem(e), e, train, partial(_record, e), shelf, state)
 
 
 def recorded(experiments: Sequence[Experiment], page: str) -> list[History]:
@@ -158,8 +168,8 @@ def _stem(e: Experiment) -> str:
     return f"{e.loss}-depth{e.depth}-K{e.K:.4g}-seed{e.seed}"
 
 
-def _train(e: Experiment, progress: bool | None) -> dict[str, ArrayLike]:
-    _, [history] = train_runs([e], progress=progress)
+def _train(e: Experiment, progress: bool | None, state: State) -> dict[str, ArrayLike]:
+    _, [history] = train_runs([e], progress=progress, state=state)
     return history_arrays(history)
 
 
@@ -175,31 +185,16 @@ def _in_lockstep(part: tuple[Experiment, ...], shelf: Shelf) -> list[RunRecord]:
             todo.append(e)
     if todo:
         made = provenance(default_device()) | {"threads": 1, "lockstep": len(todo)}
-        begun = time.perf_counter()
-        _, courses = train_runs(todo, progress=shelf.progress)
-        made["seconds"] = round((time.perf_counter() - begun) / len(todo), 1)
+        begun, state = time.perf_counter(), State(shelf.path("lockstep", todo), todo)
+        check_writable(shelf.folder)
+        _, courses = train_runs(todo, progress=shelf.progress, state=state)
+        seconds = state.seconds + time.perf_counter() - begun
+        made["seconds"] = round(seconds / len(todo), 1)
         for e, history in zip(todo, courses, strict=True):
             write_record(run_path(e, shelf.folder), e, made, history_arrays(history))
             found[e] = RunRecord(e, history, made)
+        state.drop()
     return [found[e] for e in part]
-
-
-def history_arrays(h: History) -> dict[str, ArrayLike]:
-    """Return a history as named arrays; ``norm/NAME`` are the norms."""
-    arrays: dict[str, Any] = {k: v for k, v in vars(h).items() if k != "norms"}
-    arrays["diverged_step"] = _NEVER if h.diverged_step is None else h.diverged_step
-    return arrays | {f"norm/{name}": values for name, values in h.norms.items()}
-
-
-def history_of(arrays: dict[str, Any]) -> History:
-    """Invert `history_arrays`."""
-    arrays = {k: v for k, v in arrays.items() if k != "made"}
-    norms = {k[5:]: arrays.pop(k) for k in list(arrays) if k.startswith("norm/")}
-    never = int(arrays["diverged_step"])
-    arrays["diverged_step"] = None if never == _NEVER else never
-    arrays["steps_per_epoch"] = int(arrays["steps_per_epoch"])
-    arrays["last_finite_loss"] = float(arrays["last_finite_loss"])
-    return History(norms=norms, **arrays)
 
 
 def _record(e: Experiment, arrays: dict[str, Any]) -> RunRecord:

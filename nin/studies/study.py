@@ -32,9 +32,11 @@ from nin.studies.records import (
     record_key,
     write_record,
 )
+from nin.studies.resume import State, train_in_legs
 
 T = TypeVar("T")
-_LEFT, _DAY = ("partial", "probe", "seen"), 86_400.0  # seconds
+_DAY = 86_400.0  # seconds
+_LEFT = {"partial": _DAY, "probe": _DAY, "seen": _DAY, "state": 30 * _DAY}  # and when it is stale
 
 
 @dataclass(frozen=True)
@@ -98,6 +100,7 @@ def train_runs(
     epochs: int | None = None,
     evaluations: int | None = None,
     observer: Observer | None = None,
+    state: State | None = None,
     device: str | None = None,
     progress: bool | None = None,
 ) -> tuple[list[nn.Module], list[History]]:
@@ -109,6 +112,8 @@ def train_runs(
         epochs: In place of the experiment's.
         evaluations: In place of the experiment's; 0 for none.
         observer: Sees the networks at the steps that it names.
+        state: Where to keep what a run of minutes has come to, and to go on from; without an
+            observer, which would have missed what was before.
         device: Where to train; default `default_device`.
         progress: Whether to show a bar.
 
@@ -116,27 +121,30 @@ def train_runs(
         The trained networks, on the CPU, and their histories.
 
     Raises:
-        ValueError: If the experiments differ in anything else.
+        ValueError: If the experiments differ in anything else, or an observer comes with a state.
     """
+    if state is not None and observer is not None:
+        raise ValueError("what an observer has seen is in no state: leave one of them out")
     if len({alike(e) for e in runs}) != 1:
         raise ValueError("only runs that differ in noise and seed alone train in lock-step")
     e, device = runs[0], device or default_device()
     data = images(e.scaling, e.split_seed) if data is None else data
     models: list[nn.Module] = [run.network().to(device) for run in runs]
+    options: dict[str, Any] = {
+        "loss": e.criterion(),
+        "eta": e.eta,
+        "batch_size": e.batch_size,
+        "epochs": e.epochs if epochs is None else epochs,
+        "seeds": [run.seed for run in runs],
+        "precision": e.precision,
+        "evaluations": e.evaluations if evaluations is None else evaluations,
+        "progress": progress,
+    }
     with one_thread():
-        histories = train(
-            models,
-            data.to(device),
-            loss=e.criterion(),
-            eta=e.eta,
-            batch_size=e.batch_size,
-            epochs=e.epochs if epochs is None else epochs,
-            seeds=[run.seed for run in runs],
-            precision=e.precision,
-            evaluations=e.evaluations if evaluations is None else evaluations,
-            observer=observer,
-            progress=progress,
-        )
+        if state is None:
+            histories = train(models, data.to(device), observer=observer, **options)
+        else:
+            histories = train_in_legs(models, data.to(device), state, **options)
     return [model.cpu() for model in models], histories
 
 
@@ -146,6 +154,7 @@ def kept(
     make: Callable[[], Mapping[str, ArrayLike]],
     parse: Callable[[dict[str, Any]], T],
     shelf: Shelf,
+    state: State | None = None,
 ) -> T:
     """Return what a record holds; make it, on one thread, if there is none.
 
@@ -156,6 +165,7 @@ def kept(
         make: Returns the arrays by name.
         parse: Takes them, and ``"made"``, how they were made.
         shelf: Where the record lies, and whether it may be made.
+        state: What `make` keeps while it trains; see `train_runs`.
 
     Raises:
         MissingRecordError: If it is not there and may not be made.
@@ -169,8 +179,11 @@ def kept(
         with one_thread():
             made, begun = provenance(default_device()), time.perf_counter()
             arrays = make()
-        made["seconds"] = round(time.perf_counter() - begun, 1)
+        before = state.seconds if state is not None else 0.0
+        made["seconds"] = round(before + time.perf_counter() - begun, 1)
         write_record(path, asked, made, arrays)
+        if state is not None:
+            state.drop()
     return read_record(path, asked, parse)
 
 
@@ -274,10 +287,11 @@ def check_writable(folder: Path) -> None:
         trial.touch()
         now = trial.stat().st_mtime  # by the clock of the disk
         trial.unlink()
-        for left in (f for name in _LEFT for f in folder.glob(f".{name}-*")):
-            with suppress(FileNotFoundError):  # another process does the same
-                if left.stat().st_mtime < now - _DAY:
-                    left.unlink()
+        for name, age in _LEFT.items():
+            for left in folder.glob(f".{name}-*"):
+                with suppress(FileNotFoundError):  # another process does the same
+                    if left.stat().st_mtime < now - age:
+                        left.unlink()
     except OSError as error:
         raise RecordError(
             f"cannot write records to {folder}: {error}. Name another folder or change its rights."
