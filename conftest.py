@@ -19,9 +19,9 @@ os.environ.setdefault("NIN_FINDINGS", str(ROOT / "build" / "findings"))  # a led
 
 
 def pytest_collectstart(collector: pytest.Collector) -> None:
-    """Compare a chapter's results, not its progress bars (they go to stderr)."""
+    """Compare a chapter's results, not its figures or progress bars (these go to stderr)."""
     if collector.path.suffix == ".ipynb" and hasattr(collector, "skip_compare"):
-        collector.skip_compare += ("stderr",)
+        collector.skip_compare += ("stderr", "image/svg+xml")
 
 
 def pytest_itemcollected(item: pytest.Item) -> None:
