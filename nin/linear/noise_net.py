@@ -90,9 +90,7 @@ class NoiseNet:
         variance = [self.niw_variance or 1 / self.d_in, 1 / self.d_in]
         first = g.standard_normal((2, self.width)) * np.sqrt(variance)[:, None]
         outputs = [self.width] * (self.depth - 1) + [self.d_out]
-        return [first] + [
-            g.standard_normal((self.width, n)) / np.sqrt(self.width) for n in outputs
-        ]
+        return [first] + [g.standard_normal((self.width, n)) / np.sqrt(self.width) for n in outputs]
 
     def samples(self, seed: int, steps: int) -> tuple[Array, Array, Array]:
         """Return noise of unit variance, labels, and the weight of each sample, step by step.
@@ -133,9 +131,7 @@ def quadrature(noise: str, nodes: int = 16) -> tuple[Array, Array]:
     return np.concatenate([-x, x]), np.concatenate([w, w])
 
 
-def train(
-    net: NoiseNet, sigma_eps: Array, seeds: Array, steps: int = STEPS
-) -> tuple[Array, Array]:
+def train(net: NoiseNet, sigma_eps: Array, seeds: Array, steps: int = STEPS) -> tuple[Array, Array]:
     """Train by gradient descent, one run for each noise strength and seed.
 
     Args:

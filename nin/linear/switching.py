@@ -1,8 +1,8 @@
 """The saturated network on noise alone: weights turned by whichever class leads, and their growth.
 
 Where outputs are large the softmax is 0 or 1, and the step of `nin.linear.noise_net` no longer
-depends on the size of the weights, only on which class leads in each half of the noise. What is left
-of the dynamics is one number, the growth rate of the weights; the border is where it passes 0.
+depends on the size of the weights, only on which class leads in each half of the noise. What is
+left of the dynamics is one number, the growth rate of the weights; the border is where it passes 0.
 """
 
 from __future__ import annotations

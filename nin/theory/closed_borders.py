@@ -1,10 +1,10 @@
 """The borders of one hidden ReLU layer in closed form, for both losses.
 
-A layer that the noise dominates is two linear networks, its *halves*: the neurons with w_ni > 0 are
-on where eps > 0, the others where eps < 0. The squared error of a half follows the noise-only map of
-`nin.theory.noise_map`. Under cross-entropy the outputs saturate, and a step turns the weights by an
-angle that the noise alone sets. Random weights enter through three numbers: the share of |w_ni|^2 in
-a half, the largest singular value of its output weights, and the spread of both.
+A layer that the noise dominates is two linear networks, its *halves*: the neurons with w_ni > 0
+are on where eps > 0, the others where eps < 0. The squared error of a half follows the noise-only
+map of `nin.theory.noise_map`. Under cross-entropy the outputs saturate, and a step turns the
+weights by an angle that the noise alone sets. Random weights enter through three numbers: the share
+of |w_ni|^2 in a half, the largest singular value of its output weights, and the spread of both.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ niw_variance = Symbol("v", positive=True)
 mean_modulus = Symbol("m", positive=True)
 """<|eps|> of the noise; sqrt(2/pi) sigma_eps if it is Gaussian."""
 v, rho, side = sympy.symbols("v_i rho tau", real=True)
-"""Of one neuron: the output weight along the gradient; the strength of a step; which way it goes."""
+"""Of one neuron: the output weight along the gradient; the strength of a step; its direction."""
 
 
 # ---- A half of the noise
