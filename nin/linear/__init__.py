@@ -4,11 +4,13 @@ from nin.linear.derived_borders import LinearBorders, linear_borders
 from nin.linear.epochs import simulate_epochs
 from nin.linear.fixed_noise import NoiseFit, fit_fixed_noise
 from nin.linear.flow import closed_form, integrate, langevin, late_rate
+from nin.linear.layer_borders import LayerBorders, layer_borders
 from nin.linear.model import LinearRuns, simulate
+from nin.linear.noise_net import NoiseNet, noise_border
 from nin.linear.plane import PlaneRuns, draw_start, run_plane
 
 __all__ = [
-    "LinearBorders", "LinearRuns", "NoiseFit", "PlaneRuns", "closed_form", "draw_start",
-    "fit_fixed_noise", "integrate", "langevin", "late_rate", "linear_borders", "run_plane",
-    "simulate", "simulate_epochs",
+    "LayerBorders", "LinearBorders", "LinearRuns", "NoiseFit", "NoiseNet", "PlaneRuns",
+    "closed_form", "draw_start", "fit_fixed_noise", "integrate", "langevin", "late_rate",
+    "layer_borders", "linear_borders", "noise_border", "run_plane", "simulate", "simulate_epochs",
 ]  # fmt: skip

@@ -1,4 +1,4 @@
-"""The saturated network on noise alone: weights turned by whichever class leads, and their growth.
+"""The saturated network on noise alone: weights moved by whichever class leads, and their growth.
 
 Where outputs are large the softmax is 0 or 1, and the step of `nin.linear.noise_net` no longer
 depends on the size of the weights, only on which class leads in each half of the noise. What is
@@ -46,13 +46,13 @@ def growth_rate(
     g = np.random.default_rng(seed)
     u = g.standard_normal((runs, width)) * np.sqrt(niw_sq / width)
     W = g.standard_normal((runs, d_out, width)) / np.sqrt(width)
-    W -= W.mean(1, keepdims=True)  # the softmax is blind to their mean, and no step moves it
     kick = rho / np.sqrt(1 - 1 / d_out)
     first, scale, middle = u > 0, np.zeros(runs), np.zeros(runs)
     for t in range(steps + 1):
         if t in (steps // 2, steps):
             norm = scale + np.log(np.linalg.norm(u, axis=1) + 1e-300)
             rate, middle = (norm - middle) / max(steps - steps // 2, 1), norm
+        W -= W.mean(1, keepdims=True)  # the softmax is blind to it, and rounding would outgrow W
         if not fixed_halves:
             first = u > 0
         u, W = _step(u, W, first, kick)

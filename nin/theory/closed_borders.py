@@ -2,9 +2,9 @@
 
 A layer that the noise dominates is two linear networks, its *halves*: the neurons with w_ni > 0
 are on where eps > 0, the others where eps < 0. The squared error of a half follows the noise-only
-map of `nin.theory.noise_map`. Under cross-entropy the outputs saturate, and a step turns the
-weights by an angle that the noise alone sets. Random weights enter through three numbers: the share
-of |w_ni|^2 in a half, the largest singular value of its output weights, and the spread of both.
+map of `nin.theory.noise_map`. Under cross-entropy the outputs saturate, and a step mixes w_ni with
+the output weights to an extent that the noise alone sets. Random weights enter through |w_ni|^2 of
+a half, the largest singular value of its output weights, and the spread of both.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ niw_variance = Symbol("v", positive=True)
 mean_modulus = Symbol("m", positive=True)
 """<|eps|> of the noise; sqrt(2/pi) sigma_eps if it is Gaussian."""
 v, rho, side = sympy.symbols("v_i rho tau", real=True)
-"""Of one neuron: the output weight along the gradient; the strength of a step; its direction."""
+"""Of a neuron: its output weight along the gradient; the strength of a step; which way it goes."""
 
 
 # ---- A half of the noise
@@ -140,7 +140,8 @@ def window_closes() -> Expr:
     There `EDGE` is `NIW_SQ`, that is root(N_w) (root(N_w) - root(d_in)) = root(2 d_in d_out).
     """
     root = Symbol("root", positive=True)  # of N_w
-    return sympy.solve(root**2 - sqrt(s.d_in) * (root + sqrt(2 * s.d_out)), root)[0] ** 2
+    roots = sympy.solve(root**2 - sqrt(s.d_in) * (root + sqrt(2 * s.d_out)), root)
+    return max(roots, key=lambda r: r.subs({s.d_in: 1, s.d_out: 1})) ** 2  # the other is negative
 
 
 # ---- What finite numbers of neurons and outputs change
@@ -213,10 +214,10 @@ TURN_CE = DIVERGENT_CE * RHO_TURN / RHO_DIV
 """sigma_eps at rho = `RHO_TURN`: where many classes do, by simulation."""
 
 
-def turning_matrix(classes: int, leader: int = 0) -> Matrix:
+def leader_step(classes: int, leader: int = 0) -> Matrix:
     """Return the step of a neuron's (w_ni, output weights) while one class leads in its half.
 
-    Symmetric, with eigenvalues 1 - rho, 1 + rho and 1: it turns w_ni and the output weight along
+    Symmetric, with eigenvalues 1 - rho, 1 + rho and 1: it mixes w_ni and the output weight along
     p - y, and leaves the others. Its determinant is 1 - rho^2 for any number of classes.
 
     Args:
@@ -232,6 +233,8 @@ def turning_matrix(classes: int, leader: int = 0) -> Matrix:
 
 def batch_shift() -> Expr:
     """Return rho at the border for two classes and batches of |B|, to first order in 1/|B|.
+
+    The next orders are 1 % at |B| = 128.
 
     A batch makes rho a random number. The border is where the mean of ln|1 - rho^2| passes 0, by
     `INVARIANT`. Each sample adds |eps| (p - y).g/|g| to it, and that is 0 or sqrt(2), one as often

@@ -1,0 +1,86 @@
+"""The closed forms of `nin.theory.closed_borders` in numbers."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import lru_cache
+
+import numpy as np
+import sympy
+
+from nin.theory import closed_borders as theory
+from nin.theory import symbols as s
+
+_SYMBOLS = (s.width, s.d_in, s.d_out, s.eta, theory.niw_variance, theory.factor)
+
+
+@dataclass(frozen=True)
+class LayerBorders:
+    """The values of sigma_eps at which phases of one hidden ReLU layer end.
+
+    Attributes:
+        surge: Squared error: above it the noisy loss rises.
+        catapult: Squared error: above it w_ni rises too.
+        divergent: Squared error: above it the rise does not end.
+        divergent_finite: The same for finite numbers of neurons and outputs, on average.
+        two_classes: Cross-entropy: rho = sqrt(2), where two classes diverge.
+        many_classes: Cross-entropy: rho = 1, where many classes do.
+    """
+
+    surge: float
+    catapult: float
+    divergent: float
+    divergent_finite: float
+    two_classes: float
+    many_classes: float
+
+
+_SQUARES = (
+    theory.SURGE_SQ,
+    theory.CATAPULT_SQ,
+    theory.DIVERGENT_SQ,
+    theory.DIVERGENT_FINITE_SQ,
+    theory.DIVERGENT_CE**2,
+    theory.TURN_CE**2,
+)
+
+
+@lru_cache
+def _functions() -> list[Callable[..., float]]:
+    return [sympy.lambdify(_SYMBOLS, sympy.sqrt(square), "numpy") for square in _SQUARES]
+
+
+def layer_borders(
+    width: int,
+    d_in: int,
+    d_out: int,
+    eta: float,
+    niw_variance: float | None = None,
+    factor: float | None = None,
+) -> LayerBorders:
+    """Return the borders of a layer with Gaussian noise; no weight is drawn and nothing fitted.
+
+    Args:
+        width: N_w.
+        d_in: Pixels of an image.
+        d_out: Outputs, one for each class.
+        eta: Learning rate.
+        niw_variance: Initial variance of w_ni; default 1/d_in.
+        factor: Of the sum of squares in the squared error; default 1/d_out, the mean.
+
+    Raises:
+        ValueError: If a size is not positive, or there is one output only.
+
+    >>> b = layer_borders(width=1024, d_in=784, d_out=10, eta=0.01)
+    >>> [round(v, 1) for v in (b.catapult, b.divergent, b.two_classes, b.many_classes)]
+    [55.5, 55.4, 373.7, 264.2]
+    """
+    if min(width, d_in, d_out - 1, eta) <= 0:
+        raise ValueError(
+            "expected width, d_in and eta > 0 and d_out >= 2, "
+            f"not {width}, {d_in}, {eta} and {d_out}"
+        )
+    variance = 1 / d_in if niw_variance is None else niw_variance
+    values = width, d_in, d_out, eta, variance, 1 / d_out if factor is None else factor
+    return LayerBorders(*(float(np.real(f(*values))) for f in _functions()))
