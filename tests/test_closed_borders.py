@@ -15,7 +15,14 @@ from nin.companion.comparisons import Comparison
 from nin.companion.figures.border_plane import draw_border_plane
 from nin.companion.figures.style import PHASE_COLORS
 from nin.linear.layer_borders import layer_borders
-from nin.linear.noise_net import NoiseNet, is_past, noise_border, quadrature, train, vary
+from nin.linear.noise_net import (
+    NoiseNet,
+    has_passed,
+    noise_border,
+    quadrature,
+    train_on_noise,
+    vary,
+)
 from nin.linear.switching import border_rho, growth_rate
 from nin.runs.phases import MARGIN, Phase
 from nin.studies.borders.noise_only import noise_only_borders
@@ -201,7 +208,7 @@ def test_batches_shift_the_border_as_drawn_ones_do() -> None:
 def test_the_first_saturated_step_raises_w_ni_as_stated() -> None:
     net = NoiseNet(width=4096, d_in=784, d_out=5, eta=1e-5)
     rho = 0.8
-    norms, _ = train(
+    norms, _ = train_on_noise(
         net, np.full(2, layer_borders(4096, 784, 5, 1e-5).many_classes * rho), np.arange(2), 2
     )
     stated = cb.FIRST_RISE.subs(cb.FAN_IN).subs({cb.rho: rho, s.width: 4096, s.d_in: 784})
@@ -239,7 +246,7 @@ def test_training_is_gradient_descent_by_autograd(loss: str, changes: dict[str, 
         **changes,  # type: ignore[arg-type]
     )
     sigma, steps, functional = 2.0, 4, torch.nn.functional
-    norms, losses = train(net, np.array([sigma]), np.array([3]), steps)
+    norms, losses = train_on_noise(net, np.array([sigma]), np.array([3]), steps)
     weights = [torch.tensor(w) for w in net.weights(3)]
     all_eps, all_y, weight = net.samples(3, steps)
     for t in range(steps):
@@ -347,9 +354,9 @@ def test_a_constant_image_raises_the_border() -> None:
 def test_what_is_past_a_border_is_judged_by_the_rule() -> None:
     norms = np.array([[1, 1, 1, 1.0], [2, 1, 2, 1], [0.1, 0.1, 2, np.nan]])
     losses = np.array([[1, 1, 1, 1.0], [2, 3, 2, 1], [2, 1, 2, np.nan]])
-    assert is_past("divergent", norms, losses).tolist() == [False, False, True, True]
-    assert is_past("catapult", norms, losses).tolist() == [True, False, True, True]
-    assert is_past("surge", norms, losses).tolist() == [False, True, False, True]
+    assert has_passed("divergent", norms, losses).tolist() == [False, False, True, True]
+    assert has_passed("catapult", norms, losses).tolist() == [True, False, True, True]
+    assert has_passed("surge", norms, losses).tolist() == [False, True, False, True]
     assert MARGIN < 2
 
 
@@ -362,7 +369,7 @@ def test_what_is_past_a_border_is_judged_by_the_rule() -> None:
         (lambda: NoiseNet(d_out=1), "two outputs or more"),
         (lambda: NoiseNet(batch_size=-1), "must be positive"),
         (lambda: layer_borders(10, 10, 1, 0.1), "d_out >= 2"),
-        (lambda: is_past("decay", np.ones((2, 1)), np.ones((2, 1))), "border must be"),
+        (lambda: has_passed("decay", np.ones((2, 1)), np.ones((2, 1))), "border must be"),
     ],
 )
 def test_bad_input_is_named(call: object, message: str) -> None:

@@ -110,7 +110,7 @@ for name in ("curvlinops", "dask", "distributed", "IPython", "matplotlib", "nbfo
              "yaml"):
     sys.modules[name] = None
 import nin
-needs_more = ("nin.companion.figures", "nin.companion.pages", "nin.companion.explorer")
+needs_more = tuple(f"nin.companion.{n}" for n in ("figures", "pages", "explorer", "live", "run_browser"))
 def ok(name):
     return not name.startswith(needs_more)
 for module in pkgutil.walk_packages(nin.__path__, "nin.", onerror=lambda name: None):

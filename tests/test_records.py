@@ -226,7 +226,7 @@ def test_a_record_that_cannot_be_read_is_not_called_damaged(tmp_path: Path) -> N
 
 KILLED_WRITER = """
 import os, pathlib, random, signal, sys, time
-from nin.studies.records import _write
+from nin.studies.records import write_whole
 path, parent = pathlib.Path(sys.argv[1]), os.getpid()
 content = path.read_bytes()
 for round in range(12):
@@ -234,7 +234,7 @@ for round in range(12):
     writer = os.fork()
     if writer == 0:
         while os.getppid() == parent:
-            _write(path, content)
+            write_whole(path, content)
         os._exit(0)
     while path.stat().st_mtime_ns == before:  # until it has written once, and writes again
         time.sleep(0.001)

@@ -131,7 +131,9 @@ def quadrature(noise: str, nodes: int = 16) -> tuple[Array, Array]:
     return np.concatenate([-x, x]), np.concatenate([w, w])
 
 
-def train(net: NoiseNet, sigma_eps: Array, seeds: Array, steps: int = STEPS) -> tuple[Array, Array]:
+def train_on_noise(
+    net: NoiseNet, sigma_eps: Array, seeds: Array, steps: int = STEPS
+) -> tuple[Array, Array]:
     """Train by gradient descent, one run for each noise strength and seed.
 
     Args:
@@ -178,7 +180,7 @@ def _loss(net: NoiseNet, out: Array, y: Array) -> tuple[Array, Array]:
     return squares / net.d_out, 2 * (out - y) / net.d_out
 
 
-def is_past(name: str, norms: Array, losses: Array) -> Array:
+def has_passed(name: str, norms: Array, losses: Array) -> Array:
     """Tell which runs are past a border, by the rule of `nin.runs.phases`.
 
     Args:
@@ -226,7 +228,7 @@ def noise_border(
     ids = np.arange(seeds)
 
     def past(sigma_eps: Array) -> Array:
-        return is_past(name, *train(net, sigma_eps, ids, steps))
+        return has_passed(name, *train_on_noise(net, sigma_eps, ids, steps))
 
     return find_border(past, around / 3, around * 3, seeds, tolerance)
 

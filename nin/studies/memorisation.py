@@ -72,18 +72,19 @@ class Memory:
     made: dict[str, str | int | float]
 
 
-def check_labels(images: int, shares: Sequence[float]) -> None:
+def check_labels(images: int, shares: Sequence[float], there: int = N_TRAIN) -> None:
     """Refuse what `with_wrong_labels` could not do.
 
     Args:
         images: How many training images to keep.
         shares: Of their labels to draw anew.
+        there: How many there are.
 
     Raises:
         ValueError: If a number is out of range.
     """
-    if not 1 <= images <= N_TRAIN:
-        raise ValueError(f"images must be 1 to {N_TRAIN}, not {images}")
+    if not 1 <= images <= there:
+        raise ValueError(f"images must be 1 to {there}, not {images}")
     for share in shares:
         if not 0 <= share <= 1:
             raise ValueError(f"share of wrong labels must be 0 to 1, not {share}")
@@ -101,7 +102,7 @@ def with_wrong_labels(data: Dataset, images: int, share: float, seed: int = 0) -
     Raises:
         ValueError: If a number is out of range.
     """
-    check_labels(images, [share])
+    check_labels(images, [share], len(data.train_x))
     g = generator(seed, "labels")
     labels = data.train_y[:images]
     anew = torch.rand(images, generator=g) < share
