@@ -103,14 +103,15 @@ def test_the_version_is_said_once(installed: Path, anywhere: dict[str, object]) 
 
 
 def test_the_package_without_its_pages_needs_no_extra() -> None:
-    """Theory, training, studies and claims: only figures and pages need more."""
+    """Theory, training, studies and claims: only figures, pages and callbacks need more."""
     script = """
 import importlib, pkgutil, sys
 for name in ("curvlinops", "dask", "distributed", "IPython", "matplotlib", "nbformat", "papermill",
              "yaml"):
     sys.modules[name] = None
 import nin
-needs_more = tuple(f"nin.companion.{n}" for n in ("figures", "pages", "explorer", "live", "run_browser"))
+pages = [f"nin.companion.{n}" for n in ("figures", "pages", "explorer", "live", "run_browser")]
+needs_more = (*pages, "nin.networks.lightning_callback", "nin.networks.trainer_callback")
 def ok(name):
     return not name.startswith(needs_more)
 for module in pkgutil.walk_packages(nin.__path__, "nin.", onerror=lambda name: None):
