@@ -86,6 +86,8 @@ def spread(
     Returns:
         What the calls return, in the order of `items`.
     """
+    if not items:
+        return []
     workers = min(workers or _cores(), len(items))
     if executor is None and workers <= 1:
         hide = True if len(items) == 1 else hide_bar(progress)  # one alone has a bar of its own
