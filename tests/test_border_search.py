@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import os
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -126,6 +127,17 @@ def test_several_configurations_and_borders_come_each_in_its_place(tmp_path: Pat
                 [alone] = find_borders([e], [name], [seed], STEPS, shelf, **where)[e][name]
                 assert both[e][name][i] == alone
         assert (both[e]["surge"] <= both[e]["divergent"]).all()
+
+
+def test_a_search_ends_for_any_tolerance(tiny: Shelf, tmp_path: Path) -> None:
+    """Noise strengths have six digits: between two of them there is nothing to train."""
+    there = find_borders([TINY], ["divergent"], [0], STEPS, tiny)[TINY]["divergent"]
+    low, high = (float(there[0] * f) ** 2 / TINY.unit for f in (0.99, 1.01))
+    where: dict[str, Any] = {"K": (low, high), "tolerance": 1e-300}
+    copy = Shelf(shutil.copytree(tiny.folder, tmp_path / "copy"), "", workers=1)
+    found = find_borders([TINY], ["divergent"], [0], STEPS, copy, **where)[TINY]["divergent"]
+    assert abs(found[0] / there[0] - 1) < 0.01
+    assert len(Trials(asked(0), copy).found) < 60  # 2 % are 13 halvings from six digits
 
 
 def test_an_unknown_border_is_an_error(tiny: Shelf) -> None:

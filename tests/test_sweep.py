@@ -134,6 +134,17 @@ def test_the_sweep_shows_no_bar_where_there_is_no_terminal(
     assert capsys.readouterr().err == ""
 
 
+def test_runs_spread_where_signals_cannot_be_blocked(
+    done: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As on Windows, which has no masks of signals and no affinity of processes."""
+    monkeypatch.delattr(signal, "pthread_sigmask")
+    monkeypatch.delattr(os, "sched_getaffinity")
+    records = run_or_load(RUNS[:2], folder=tmp_path, workers=2)
+    for record, expected in zip(records, run_or_load(RUNS[:2], folder=done), strict=True):
+        np.testing.assert_array_equal(record.history.loss, expected.history.loss)
+
+
 # ---- killed and interrupted
 
 needs_proc = pytest.mark.skipif(

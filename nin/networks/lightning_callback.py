@@ -1,4 +1,4 @@
-"""The recorder as a callback of Lightning; needs ``pip install nin[trainers]``."""
+"""The recorder as a callback of Lightning; needs the extra ``trainers``."""
 
 from __future__ import annotations
 

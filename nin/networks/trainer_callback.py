@@ -1,4 +1,4 @@
-"""The recorder as a callback of Hugging Face's Trainer; needs ``pip install nin[trainers]``."""
+"""The recorder as a callback of Hugging Face's Trainer; needs the extra ``trainers``."""
 
 from __future__ import annotations
 
