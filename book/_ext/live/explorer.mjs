@@ -9,7 +9,7 @@ import { TRACK, paintTrack, shareOf } from "./track.mjs";
 
 const NAMES = ["w1", "u", "w0", "loss"];
 
-// ---- Random numbers: those of nin.moments, bit for bit. A word is two halves of 32 bits. --------
+// ---- Random numbers: those of nin.linear.batch_draws, bit for bit. A word is two halves of 32 bits. --------
 
 const halves = (hex) => [parseInt(hex.slice(0, 8), 16), parseInt(hex.slice(8), 16)];
 const [GOLDEN, MIX_1, MIX_2] = model.words.map(halves);
