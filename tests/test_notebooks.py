@@ -216,7 +216,7 @@ def test_figures_reach_a_page_whatever_backend_a_server_has_set(
         monkeypatch.setenv("MPLBACKEND", backend)
     page = write_page(tmp_path / "page.ipynb", code)
     run_page(page, {}, page)
-    assert page.read_text(encoding="utf8").count("image/png") == 1
+    assert page.read_text(encoding="utf8").count("image/svg+xml") == 1
 
 
 def test_a_page_that_is_stopped_leaves_nothing_beside_it(tmp_path: Path) -> None:
