@@ -16,11 +16,10 @@ import torch
 
 from nin.networks.nodes import one_node
 from nin.networks.seeds import generator
-from nin.runs.phases import Phase, PhaseFinding, classify_phase
+from nin.runs.phases import SURGE, Phase, PhaseFinding, classify_phase
 from nin.studies.borders.grid import CHOICES, FACTORIAL_BASE, agreement, factorial
 from nin.studies.borders.search import (
     BORDERS,
-    SURGE,
     TOLERANCE,
     Searching,
     Trials,

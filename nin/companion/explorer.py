@@ -52,7 +52,7 @@ def rule_module() -> str:
     values: dict[str, object] = {
         "MARGIN": phases.MARGIN,
         "DECAYED": phases.DECAYED,
-        "LAST": phases._LAST,
+        "LAST": phases.LAST,
         "PHASES": list(Phase),
         "PHASE_COLORS": [PHASE_COLORS[phase] for phase in Phase],
         "COLORS": {"train": TRAIN, "test": TEST, "w_ni": NIW, "next": NEXT},

@@ -16,13 +16,10 @@ from scipy.special import expit, logsumexp, ndtr, softmax
 
 from nin.runs.averages import Array
 from nin.runs.bisection import Border, find_border
-from nin.runs.phases import Phase, phase_index
+from nin.runs.phases import LAST, SURGE, Phase, phase_index
 
-SURGE = 2.0
-"""A noisy loss of twice its start has surged, as in the search for the borders of networks."""
 STEPS = 84
 """As many as that search makes: one epoch of the paper's batches and two of a tenth of them."""
-_LAST = 10  # steps whose median loss stands for the end, as in `nin.runs.phases`
 _DENSITY = 1 / np.sqrt(2 * np.pi)
 
 ACTIVATIONS: dict[str, tuple[Callable[[Array], Array], Callable[[Array], Array]]] = {
@@ -195,7 +192,7 @@ def has_passed(name: str, norms: Array, losses: Array) -> Array:
         raise ValueError(f"border must be 'surge', 'catapult' or 'divergent', not {name!r}")
     diverged = ~np.isfinite(losses[-1])
     w, loss = (np.nan_to_num(x / x[0], nan=np.inf) for x in (norms, losses))
-    end = np.median(loss[-_LAST:], 0)
+    end = np.median(loss[-LAST:], 0)
     phase = phase_index(w.max(0), w[-1], loss.max(0), end, diverged)
     if name == "surge":
         return (loss.max(0) > SURGE) | diverged

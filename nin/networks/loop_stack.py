@@ -11,10 +11,15 @@ from torch.optim import Optimizer
 
 from nin.networks.data import Inputs, outputs, take
 from nin.networks.losses import Loss, share_right
-from nin.networks.module_stack import LossFunction, dtype_of, norm_name, trainable_copy
+from nin.networks.module_stack import (
+    EVALUATION_CHUNK,
+    LossFunction,
+    dtype_of,
+    norm_name,
+    trainable_copy,
+)
 from nin.networks.nodes import nodes
 
-_EVALUATION_CHUNK = 1000
 _TOLD = ("lr", "momentum", "nesterov", "weight_decay", "betas")
 MakeOptimizer = Callable[[Iterable[dict[str, Any]]], Any]
 """Takes two groups of parameters, the second the NIWs; returns an optimiser, or it and a schedule.
@@ -72,7 +77,7 @@ class LoopStack:
         with torch.no_grad():
             for r, model in enumerate(self.models):
                 model.eval()
-                for part in torch.arange(len(y), device=y.device).split(_EVALUATION_CHUNK):
+                for part in torch.arange(len(y), device=y.device).split(EVALUATION_CHUNK):
                     z = outputs(model, take(x, part))
                     total[0, r] += self.values(z, y[part]).mean() * len(part)
                     total[1, r] += _share(z, y[part]) * len(part)

@@ -15,7 +15,8 @@ from nin.networks.data import Inputs, take
 from nin.networks.losses import Loss, share_right
 from nin.networks.nodes import nodes
 
-_EVALUATION_CHUNK = 1000  # samples at a time, to bound the memory of convolutions
+EVALUATION_CHUNK = 1000
+"""Samples at a time, to bound the memory of convolutions."""
 LossFunction = Callable[[Tensor, Tensor], Tensor]
 
 
@@ -81,7 +82,7 @@ class ModuleStack:
         total = torch.zeros(2, runs, dtype=torch.float64, device=y.device)
         self.module.eval()
         with torch.no_grad(), plain_attention():
-            for part in torch.arange(len(y), device=y.device).split(_EVALUATION_CHUNK):
+            for part in torch.arange(len(y), device=y.device).split(EVALUATION_CHUNK):
                 xs = take(x, part)
                 z = vmap(lambda p, b, xs=xs: self._call({**p, **b}, xs))(self.params, self.buffers)
                 labels = y[part].expand(runs, *y[part].shape)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import reduce
 from typing import Any
 
 import numpy as np
@@ -36,12 +37,24 @@ def course(histories: Sequence[History], quantity: str) -> tuple[Array, Array]:
         if quantity not in (*CLEAN_QUANTITIES, "loss", "accuracy", *h.norms):
             known = ", ".join(["loss", *CLEAN_QUANTITIES, *h.norms])
             raise ValueError(f"a run has no {quantity!r}; it has {known}")
-    common = steps[0]
-    for other in steps[1:]:
-        common = np.intersect1d(common, other)
     values = [h.norms[quantity] if quantity in h.norms else getattr(h, quantity) for h in histories]
+    common, rows = at_common_steps(steps, values)
+    return common.astype(float), rows.astype(float)
+
+
+def at_common_steps(steps: Sequence[Array], values: Sequence[Array]) -> tuple[Array, Array]:
+    """Return what several runs recorded at the steps that all of them recorded.
+
+    Args:
+        steps: Of each run, rising.
+        values: Of each run, as long as its steps.
+
+    Returns:
+        The steps, (n,), and the values, (runs, n).
+    """
+    common = reduce(np.intersect1d, steps)
     rows = [v[np.isin(step, common)] for step, v in zip(steps, values, strict=True)]
-    return common.astype(float), np.array(rows, float)
+    return common, np.array(rows)
 
 
 def mean_and_spread(

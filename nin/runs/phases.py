@@ -14,7 +14,10 @@ MARGIN = 1.1
 """A rise by less than this factor does not count: seeds differ by a few percent."""
 DECAYED = 0.5
 """|w_ni| has decayed when half is gone: any noise makes it creep down in the end."""
-_LAST = 10  # records at the end, whose median stands for "the end": one batch is noisy
+SURGE = 2.0
+"""A noisy loss of twice its start has surged: more than batches of 1000 differ by chance."""
+LAST = 10
+"""Records whose median stands for "the end": one batch is noisy."""
 
 
 class Phase(StrEnum):
@@ -130,7 +133,7 @@ def classify_phase(history: History, layer: str | None = None) -> PhaseFinding:
         )
     w, loss = w / w[0], growth(loss[0], loss)
     w_peak, w_end = float(w.max()), float(w[-1])
-    loss_peak, loss_end = float(loss.max()), float(np.median(loss[-_LAST:]))
+    loss_peak, loss_end = float(loss.max()), float(np.median(loss[-LAST:]))
     peak = w_peak
     if _is_of_linear_model(history):
         w1 = history.norms["w1"][: len(w)]

@@ -8,13 +8,14 @@ from numpy.typing import ArrayLike
 
 from nin.runs.history import History
 
-_NEVER = -1  # the step of a divergence that did not happen
+NEVER = -1
+"""The step of a divergence that did not happen, in an array of whole numbers."""
 
 
 def history_arrays(h: History) -> dict[str, ArrayLike]:
     """Return a history as named arrays; ``norm/NAME`` are the norms."""
     arrays: dict[str, Any] = {k: v for k, v in vars(h).items() if k != "norms"}
-    arrays["diverged_step"] = _NEVER if h.diverged_step is None else h.diverged_step
+    arrays["diverged_step"] = NEVER if h.diverged_step is None else h.diverged_step
     return arrays | {f"norm/{name}": values for name, values in h.norms.items()}
 
 
@@ -23,7 +24,7 @@ def history_of(arrays: dict[str, Any]) -> History:
     arrays = {k: v for k, v in arrays.items() if k != "made"}
     norms = {k[5:]: arrays.pop(k) for k in list(arrays) if k.startswith("norm/")}
     never = int(arrays["diverged_step"])
-    arrays["diverged_step"] = None if never == _NEVER else never
+    arrays["diverged_step"] = None if never == NEVER else never
     arrays["steps_per_epoch"] = int(arrays["steps_per_epoch"])
     arrays["last_finite_loss"] = float(arrays["last_finite_loss"])
     arrays["optimizer"] = str(arrays.get("optimizer", ""))

@@ -19,6 +19,7 @@ from nin.networks.losses import accuracy
 from nin.networks.nodes import one_node
 from nin.networks.seeds import generator
 from nin.networks.training import epoch_noise
+from nin.runs.averages import at_common_steps
 from nin.runs.history import CLEAN_QUANTITIES
 from nin.studies.experiment import FIG1, Experiment
 from nin.studies.study import Shelf, images, independent, kept, together, train_runs
@@ -144,12 +145,9 @@ def memory(
     found = kept_all(_memory, asked, shelf)
     arrays: dict[str, Any] = {"made": together([one["made"] for one in found])}
     for step, names in (("step", ("w_ni", "loss")), ("eval_step", CLEAN_QUANTITIES)):
-        arrays |= {step: found[0][step]}
-        for other in found[1:]:
-            arrays[step] = np.intersect1d(arrays[step], other[step])
+        steps = [one[step] for one in found]
         for name in names:
-            rows = [one[name][np.isin(one[step], arrays[step])] for one in found]
-            arrays[name] = np.array(rows)
+            arrays[step], arrays[name] = at_common_steps(steps, [one[name] for one in found])
     clean = {name: arrays.pop(name) for name in CLEAN_QUANTITIES}
     ends: dict[str, Any] = {
         name: dict(zip(_END, np.array([one[name] for one in found]).T, strict=True))

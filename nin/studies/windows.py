@@ -287,16 +287,6 @@ def predicted_floor(c: Course, window: int) -> float:
     return float(c.size[window] * np.sqrt(walked / total))
 
 
-def paper_runs(layers: Sequence[str] = LAYERS) -> list[Experiment]:
-    """Return the runs of Fig. 1's network that page and claims read."""
-    return [
-        FIG1.at(K, layer=layer, seed=seed)
-        for layer in layers
-        for K in (K_VALUES if layer == LAYERS[0] else DEEPER_K)
-        for seed in SEEDS
-    ]
-
-
 def smooth_runs() -> list[Experiment]:
     """Return the runs of the network without kinks."""
     return [SMOOTH.at(K, seed=seed) for K in DEEPER_K for seed in SEEDS]

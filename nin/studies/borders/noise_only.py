@@ -13,13 +13,12 @@ from nin.networks.models import MLP
 from nin.networks.nodes import NOISE_LAWS, attach
 from nin.networks.seeds import generator
 from nin.runs.bisection import find_border
-from nin.runs.phases import Phase, phase_index
-from nin.studies.borders.search import BORDERS, SURGE, TOLERANCE
+from nin.runs.phases import LAST, SURGE, Phase, phase_index
+from nin.studies.borders.search import BORDERS, TOLERANCE
 from nin.studies.experiment import D_OUT, Experiment
 
 NODES = 16
 """Values of eps that stand for its law, each with every label."""
-_LAST = 10  # steps whose median loss stands for the end, as in `nin.runs.phases`
 
 
 def noise_only_borders(e: Experiment, steps: int, K: tuple[float, float]) -> dict[str, float]:
@@ -72,7 +71,7 @@ def _run(e: Experiment, steps: int) -> tuple[bool, int]:
         if not np.isfinite(losses[-1]):
             return True, list(Phase).index(Phase.DIVERGENT)
     w, loss = np.array(norms) / norms[0], np.array(losses) / losses[0]
-    numbers = (w.max(), w[-1], loss.max(), np.median(loss[-_LAST:]), False)
+    numbers = (w.max(), w[-1], loss.max(), np.median(loss[-LAST:]), False)
     phase = int(phase_index(*(np.asarray(n) for n in numbers)))
     return bool(loss.max() > SURGE) or phase == list(Phase).index(Phase.DIVERGENT), phase
 

@@ -19,7 +19,8 @@ import numpy as np
 from nin.folders import RESULTS
 from nin.runs.bisection import find_border
 from nin.runs.history import History
-from nin.runs.phases import Phase, PhaseFinding, classify_phase
+from nin.runs.phases import SURGE, Phase, PhaseFinding, classify_phase
+from nin.studies.arrays import NEVER
 from nin.studies.experiment import Experiment
 from nin.studies.records import Made, provenance
 from nin.studies.study import (
@@ -36,8 +37,6 @@ from nin.studies.study import (
 from nin.studies.sweep import kept_all
 
 BORDERS_SHELF = Shelf(RESULTS / "borders", "network_borders", may_make=False)
-SURGE = 2.0
-"""A noisy loss of twice its start has surged: more than batches of 1000 differ by chance."""
 TOLERANCE = 0.02
 """Of sigma_eps, relative: half the spread over seeds, or less."""
 K_RANGE = {"mse": (0.5, 2000.0), "ce": (0.005, 50.0)}
@@ -45,7 +44,6 @@ K_RANGE = {"mse": (0.5, 2000.0), "ce": (0.005, 50.0)}
 BORDERS = ("decay", "surge", "catapult", "divergent")
 """What begins at each border: three phases, and the surge of the noisy loss, whatever w_ni does."""
 _NUMBERS = ("w_peak", "w_end", "loss_peak", "loss_end")
-_NEVER = -1  # the step of a divergence that did not happen
 
 
 def is_past(border: str, f: PhaseFinding) -> bool:
@@ -185,7 +183,7 @@ class Trials:
             "sigma_eps": sigma_eps,
             **{n: getattr(f, n) for n in _NUMBERS},
             "phase": np.int8(list(Phase).index(f.phase)),
-            "diverged_step": _NEVER if f.diverged_step is None else f.diverged_step,
+            "diverged_step": NEVER if f.diverged_step is None else f.diverged_step,
             "at": time.time(),
         }
         stem, asked = self.asked.stem, self.asked
@@ -201,7 +199,7 @@ class Trials:
             self.found[sigma] = PhaseFinding(
                 list(Phase)[arrays["phase"][i]],
                 **{n: float(arrays[n][i]) for n in _NUMBERS},
-                diverged_step=None if step == _NEVER else step,
+                diverged_step=None if step == NEVER else step,
             )
 
 
