@@ -282,7 +282,7 @@ DESCRIPTIONS = {
 
 
 def _experiment(net: str):
-    from nin.studies.experiment import FIG1, FIG2  # noqa: PLC0415
+    from nin.studies.experiments import FIG1, FIG2  # noqa: PLC0415
 
     return {"fig1": FIG1.at(1e-3), "fig2": FIG2.at(1.0)}[net]
 

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 from nin.folders import CHECKOUT, DATA, DISTRIBUTION, RESULTS
 
 if TYPE_CHECKING:
-    from nin.studies.experiment import Experiment
+    from nin.studies.experiments import Experiment
     from nin.studies.run import RunRecord
     from nin.studies.study import Shelf
 
@@ -218,7 +218,7 @@ def _experiment(
 ) -> Experiment:
     from dataclasses import replace  # noqa: PLC0415
 
-    from nin.studies.experiment import experiment, strengths  # noqa: PLC0415
+    from nin.studies.experiments import experiment, strengths  # noqa: PLC0415
 
     changes = {name: getattr(options, name) for name in _VARIABLE if hasattr(options, name)}
     changed = replace(experiment(options.experiment), seed=seed, **changes)

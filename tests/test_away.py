@@ -23,7 +23,7 @@ from nin.studies.away import Parcel, cluster, make_there, seen_by_workers, take_
 from nin.studies.borders.forecasts import forecast
 from nin.studies.borders.saturation import outcomes
 from nin.studies.borders.search import K_RANGE, Searching, Trials, find_borders
-from nin.studies.experiment import Experiment
+from nin.studies.experiments import Experiment
 from nin.studies.memorisation import memory
 from nin.studies.records import RecordError, source_hash
 from nin.studies.run import run_path, run_record, run_records

@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 import torch
 
-from nin.networks.nodes import one_node
+from nin.networks.attachment import one_node
 from nin.networks.seeds import generator
 from nin.runs.phases import SURGE, Phase, PhaseFinding, classify_phase
 from nin.studies.borders.grid import CHOICES, FACTORIAL_BASE, agreement, factorial
@@ -27,7 +27,7 @@ from nin.studies.borders.search import (
     first_steps,
     is_past,
 )
-from nin.studies.experiment import FIG2, FIG3, Experiment
+from nin.studies.experiments import FIG2, FIG3, Experiment
 from nin.studies.study import Shelf, images, train_runs
 
 ROOT = Path(__file__).resolve().parents[1]

@@ -16,7 +16,7 @@ from nin.runs.averages import middle
 from nin.studies.borders import grid as sets
 from nin.studies.borders.forecasts import forecast
 from nin.studies.borders.search import BORDERS_SHELF, Searching, find_borders
-from nin.studies.experiment import FIG2
+from nin.studies.experiments import FIG2
 from nin.studies.records import RecordError
 
 UNSEEN = dataclasses.replace(FIG2, width=9)

@@ -16,7 +16,7 @@ from test_claims_borders import page_defaults
 from nin.companion.claims import local_curvature as claims
 from nin.studies import traces
 from nin.studies import windows as runs
-from nin.studies.experiment import FIG1
+from nin.studies.experiments import FIG1
 from nin.studies.windows import Course
 
 ROOT = Path(__file__).resolve().parents[1]

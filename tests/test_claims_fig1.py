@@ -14,7 +14,7 @@ from nin.companion.claims.ledger import Verdict
 from nin.runs.history import History
 from nin.studies import walks
 from nin.studies import windows as runs
-from nin.studies.experiment import FIG1_CENTER, FIG1_RIGHT, FIG1_RIGHT_K, FIG1_STRONGER
+from nin.studies.experiments import FIG1_CENTER, FIG1_RIGHT, FIG1_RIGHT_K, FIG1_STRONGER
 from nin.studies.windows import Course
 
 

@@ -18,7 +18,7 @@ from nin.companion import pages as notebooks
 from nin.companion.claims import ledger
 from nin.companion.claims.ledger import Claim, Finding, Verdict
 from nin.networks import data
-from nin.studies.experiment import EXPERIMENTS, FIG2, FIG3, Experiment
+from nin.studies.experiments import EXPERIMENTS, FIG2, FIG3, Experiment
 from nin.studies.records import RecordError
 from nin.studies.run import run_or_load, run_path
 from nin.studies.study import Shelf

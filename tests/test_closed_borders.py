@@ -14,7 +14,7 @@ from scipy import integrate, stats
 from nin.companion.comparisons import Comparison
 from nin.companion.figures.border_plane import draw_border_plane
 from nin.companion.figures.style import PHASE_COLORS
-from nin.linear.layer_borders import layer_borders
+from nin.linear.border_formulas import layer_borders
 from nin.linear.noise_net import (
     NoiseNet,
     has_passed,
@@ -27,7 +27,7 @@ from nin.linear.switching import border_rho, growth_rate
 from nin.runs.phases import MARGIN, Phase
 from nin.studies.borders.noise_only import noise_only_borders
 from nin.studies.borders.prediction import halves
-from nin.studies.experiment import FIG2
+from nin.studies.experiments import FIG2
 from nin.theory import closed_borders as cb
 from nin.theory import noise_map as nm
 from nin.theory import symbols as s

@@ -9,7 +9,7 @@ import pytest
 
 from nin.companion.comparisons import Comparison, compare, summary
 from nin.studies.borders.forecasts import Forecast
-from nin.studies.experiment import FIG2, FIG3, Experiment
+from nin.studies.experiments import FIG2, FIG3, Experiment
 
 
 def forecast(e: Experiment, **borders: list[float]) -> Forecast:

@@ -15,7 +15,7 @@ from nin.companion.course_groups import (
     runs_at_layers,
 )
 from nin.runs.phases import Phase
-from nin.studies.experiment import FIG1, Experiment
+from nin.studies.experiments import FIG1, Experiment
 from nin.studies.windows import Course
 
 LAYERS, K, DEEPER_K, SEEDS = ("layers.0", "layers.2"), (1e-4, 0.1, 0.3), (0.1,), (0, 3)

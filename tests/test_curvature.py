@@ -7,9 +7,9 @@ from torch.func import hessian, jacrev
 
 from nin.curvature.lanczos import top_eigenvalue
 from nin.curvature.local import LocalLoss
+from nin.networks.attachment import attach
 from nin.networks.losses import Loss
 from nin.networks.models import MLP
-from nin.networks.nodes import attach
 from nin.networks.seeds import generator
 
 BATCH = 6

@@ -9,9 +9,9 @@ import numpy as np
 import pytest
 import torch
 
-from nin.networks.nodes import find_node
+from nin.networks.attachment import find_node
 from nin.networks.seeds import generator
-from nin.studies.experiment import (
+from nin.studies.experiments import (
     EXPERIMENTS,
     FIG1,
     FIG2,

@@ -9,10 +9,10 @@ import torch
 
 from nin.companion.initial_loss import initial_loss
 from nin.curvature.pull import niw_gradient
+from nin.networks.attachment import one_node
 from nin.networks.data import Dataset
-from nin.networks.nodes import one_node
 from nin.networks.seeds import generator
-from nin.studies.experiment import FIG1, Experiment
+from nin.studies.experiments import FIG1, Experiment
 
 
 @pytest.fixture

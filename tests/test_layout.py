@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import importlib
 import importlib.metadata
 import json
 import re
@@ -82,6 +83,13 @@ def test_no_two_modules_and_no_two_public_names_are_alike() -> None:
             if isinstance(node, ast.FunctionDef | ast.ClassDef) and not node.name.startswith("_"):
                 places[node.name].append(where)
     assert {name: found for name, found in places.items() if len(found) > 1} == {}
+
+
+def test_no_face_exports_a_name_of_a_module_beside_it() -> None:
+    for face in (path for path in MODULES if path.name == "__init__.py"):
+        room = ".".join(face.parent.relative_to(ROOT).parts)
+        offered = getattr(importlib.import_module(room), "__all__", [])
+        assert not {path.stem for path in face.parent.iterdir()} & set(offered), room
 
 
 def test_importing_the_package_loads_nothing_heavy_and_theory_no_pytorch() -> None:

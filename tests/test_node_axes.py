@@ -11,9 +11,9 @@ from torch.func import functional_call, jacrev, vmap
 from torch.nn import functional as F
 
 from nin.curvature.local import LocalLoss
+from nin.networks.attachment import attach
 from nin.networks.losses import Loss
 from nin.networks.module_stack import plain_attention
-from nin.networks.nodes import attach
 from nin.networks.seeds import generator
 
 N = 6

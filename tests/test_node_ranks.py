@@ -14,7 +14,7 @@ import torch.multiprocessing as mp
 from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
 
-from nin.networks.nodes import attach
+from nin.networks.attachment import attach
 from nin.networks.seeds import generator
 
 SIZES = (4, 3)  # of the batches of the two ranks: uneven

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
-from nin.networks.nodes import attach, detach, nodes
+from nin.networks.attachment import attach, detach, nodes
 from nin.networks.seeds import generator
 
 BATCH = 5

@@ -11,7 +11,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from nin.networks.nodes import NOISE_LAWS, NoiseInjection, attach, find_node, node_of
+from nin.networks.attachment import NOISE_LAWS, NoiseInjection, attach, find_node, node_of
 from nin.networks.seeds import generator
 
 BATCH = 6

@@ -12,9 +12,9 @@ from torch.func import functional_call, jacrev
 
 from nin.curvature.gauss_newton import output_hessian, top_curvature
 from nin.curvature.local import LocalLoss
+from nin.networks.attachment import one_node
 from nin.networks.data import Dataset
 from nin.networks.losses import Loss
-from nin.networks.nodes import one_node
 from nin.studies.borders.forecasts import METHODS, forecast
 from nin.studies.borders.noise_only import NODES, blind, noise_only_borders, quantiles
 from nin.studies.borders.prediction import (
@@ -26,7 +26,7 @@ from nin.studies.borders.prediction import (
     initial_rate,
 )
 from nin.studies.borders.search import find_borders
-from nin.studies.experiment import D_OUT, FIG2, Experiment
+from nin.studies.experiments import D_OUT, FIG2, Experiment
 from nin.studies.study import Shelf, images
 
 TINY = dataclasses.replace(FIG2, width=64, batch_size=50)

@@ -8,9 +8,9 @@ import torch
 
 from nin import curvature
 from nin.curvature.local import LocalLoss
+from nin.networks.attachment import attach
 from nin.networks.losses import Loss
 from nin.networks.models import MLP
-from nin.networks.nodes import attach
 from nin.networks.seeds import generator
 from nin.theory.expansion import EQ2
 

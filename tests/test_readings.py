@@ -10,7 +10,7 @@ import pytest
 from nin.companion import readings
 from nin.runs.history import History
 from nin.runs.phases import Phase
-from nin.studies.experiment import FIG3, Experiment
+from nin.studies.experiments import FIG3, Experiment
 from nin.studies.run import RunRecord
 
 DECAY, CATAPULT, DIVERGENT = Phase.DECAY, Phase.CATAPULT, Phase.DIVERGENT

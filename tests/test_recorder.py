@@ -12,8 +12,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from nin.networks.attachment import attach, nodes
 from nin.networks.data import Dataset
-from nin.networks.nodes import attach, nodes
 from nin.networks.recorder import Recorder
 from nin.networks.seeds import generator
 from nin.networks.training import train

@@ -17,7 +17,7 @@ import numpy as np
 import pytest
 
 from nin.runs.history import History
-from nin.studies.experiment import FIG3, Experiment
+from nin.studies.experiments import FIG3, Experiment
 from nin.studies.records import RecordError, provenance, read_record, write_record
 from nin.studies.run import RunRecord, history_arrays, history_of, run_path
 

@@ -16,7 +16,7 @@ import pytest
 from nin.runs.history import History
 from nin.studies import resume
 from nin.studies.arrays import history_arrays
-from nin.studies.experiment import FIG1, Experiment
+from nin.studies.experiments import FIG1, Experiment
 from nin.studies.records import source_hash
 from nin.studies.resume import State
 from nin.studies.run import run_record, run_records

@@ -10,10 +10,10 @@ import pytest
 import torch
 from scipy.special import expit
 
-from nin.networks.nodes import one_node
+from nin.networks.attachment import one_node
 from nin.studies.borders.saturation import outcomes, saturated_share
 from nin.studies.borders.search import first_steps
-from nin.studies.experiment import FIG2
+from nin.studies.experiments import FIG2
 from nin.studies.study import Shelf, images
 
 TINY = dataclasses.replace(FIG2, width=16, activation="tanh")

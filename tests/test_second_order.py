@@ -8,9 +8,9 @@ import pytest
 import torch
 
 from nin.curvature.gauss_newton import LinearInNoise
-from nin.networks.nodes import one_node
+from nin.networks.attachment import one_node
 from nin.studies.borders.prediction import curve, second_order_curvature
-from nin.studies.experiment import FIG2, FIG3
+from nin.studies.experiments import FIG2, FIG3
 from nin.studies.study import images
 
 TINY = dataclasses.replace(FIG2, width=32)

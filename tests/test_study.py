@@ -23,7 +23,7 @@ from nin.studies.borders import forecasts, saturation
 from nin.studies.borders.forecasts import forecast
 from nin.studies.borders.saturation import outcomes
 from nin.studies.borders.search import Searching, Trials
-from nin.studies.experiment import FIG1, FIG2, FIG3, Experiment
+from nin.studies.experiments import FIG1, FIG2, FIG3, Experiment
 from nin.studies.memorisation import memory
 from nin.studies.records import MissingRecordError, RecordError, provenance, record_key
 from nin.studies.run import history_arrays, history_of, run_records

@@ -16,7 +16,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from nin.studies.experiment import FIG3
+from nin.studies.experiments import FIG3
 from nin.studies.records import RecordError
 from nin.studies.run import run_or_load, run_path, run_seeds
 from nin.studies.study import Shelf, train_runs

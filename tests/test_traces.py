@@ -14,7 +14,7 @@ from torch.nn.functional import cross_entropy
 
 from nin.curvature.local import LocalLoss
 from nin.networks.seeds import generator
-from nin.studies.experiment import FIG1
+from nin.studies.experiments import FIG1
 from nin.studies.study import Shelf, images
 from nin.studies.traces import Estimates, estimates, hessian_operator
 

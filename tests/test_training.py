@@ -13,10 +13,10 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from nin.networks.attachment import attach, find_node
 from nin.networks.data import Dataset
 from nin.networks.losses import Loss
 from nin.networks.models import ACTIVATIONS, MLP
-from nin.networks.nodes import attach, find_node
 from nin.networks.seeds import generator
 from nin.networks.training import DENSE_STEPS, hide_bar, train
 from nin.runs.history import CLEAN_QUANTITIES, History, log_spaced_steps

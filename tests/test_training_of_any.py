@@ -13,10 +13,10 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from nin.networks.attachment import attach, nodes
 from nin.networks.data import Dataset, Inputs
 from nin.networks.losses import Loss
 from nin.networks.models import MLP
-from nin.networks.nodes import attach, nodes
 from nin.networks.seeds import generator
 from nin.networks.training import train
 from nin.runs.history import History

@@ -7,7 +7,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from nin.networks.nodes import one_node
+from nin.networks.attachment import one_node
 from nin.networks.training import train
 from nin.studies.study import Shelf, images
 from nin.studies.walks import FIG1_WEAK, cosines, distances, increments

@@ -7,11 +7,11 @@ import dataclasses
 import numpy as np
 import pytest
 
-from nin.curvature.slope import over, ratio
+from nin.curvature.measured_slope import over, ratio
 from nin.networks.losses import Loss
 from nin.networks.training import train
 from nin.runs.phases import Phase
-from nin.studies.experiment import FIG1
+from nin.studies.experiments import FIG1
 from nin.studies.study import Shelf, images, train_runs
 from nin.studies.windows import Course, Watch, predicted_floor, window_courses, window_slope
 

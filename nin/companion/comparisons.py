@@ -9,7 +9,7 @@ import numpy as np
 
 from nin.runs.averages import middle
 from nin.studies.borders.forecasts import Forecast
-from nin.studies.experiment import Experiment
+from nin.studies.experiments import Experiment
 
 
 @dataclass(frozen=True)

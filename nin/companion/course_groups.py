@@ -6,9 +6,9 @@ from collections.abc import Iterable, Sequence
 
 import numpy as np
 
-from nin.curvature.slope import is_resolved
+from nin.curvature.measured_slope import is_resolved
 from nin.runs.phases import Phase
-from nin.studies.experiment import Experiment
+from nin.studies.experiments import Experiment
 from nin.studies.windows import Course, window_slope
 
 

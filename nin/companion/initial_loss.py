@@ -6,9 +6,9 @@ import torch
 from torch import Tensor
 
 from nin.curvature.local import LocalLoss
+from nin.networks.attachment import one_node
 from nin.networks.data import Dataset
-from nin.networks.nodes import one_node
-from nin.studies.experiment import Experiment
+from nin.studies.experiments import Experiment
 
 
 def initial_loss(

@@ -22,7 +22,7 @@ import papermill
 
 from nin.folders import HOME
 from nin.studies.away import cluster
-from nin.studies.experiment import check_type
+from nin.studies.experiments import check_type
 from nin.studies.records import source_hash, write_whole
 from nin.studies.study import Shelf
 

@@ -9,7 +9,7 @@ import numpy as np
 from nin.runs.averages import course
 from nin.runs.history import History
 from nin.runs.phases import Phase, classify_phase, most_common_phase
-from nin.studies.experiment import TABLE1, Experiment
+from nin.studies.experiments import TABLE1, Experiment
 from nin.studies.run import RunRecord
 
 Runs = Mapping[Experiment, Sequence[RunRecord]]

@@ -13,7 +13,7 @@ from nin.runs.decay_fit import fit_decay
 from nin.runs.history import History
 from nin.runs.phases import Phase, classify_phase
 from nin.runs.times import decay_times, initial_time
-from nin.studies.experiment import FIG1_RIGHT, FIG1_RIGHT_K, FIG2, FIG3, Experiment
+from nin.studies.experiments import FIG1_RIGHT, FIG1_RIGHT_K, FIG2, FIG3, Experiment
 from nin.studies.run import recorded
 
 SEEDS = (0, 1, 2)

@@ -11,6 +11,7 @@ from nin.curvature.eq2 import (
 from nin.curvature.gauss_newton import LinearInNoise, output_hessian, top_curvature
 from nin.curvature.lanczos import top_eigenvalue
 from nin.curvature.local import LocalLoss, local_loss
+from nin.curvature.measured_slope import Slope, is_resolved, missed_part, over, ratio, slope
 from nin.curvature.pull import (
     fluctuations,
     mean_gradient,
@@ -18,7 +19,6 @@ from nin.curvature.pull import (
     noise_averages,
     sampled_gradients,
 )  # fmt: skip
-from nin.curvature.slope import Slope, is_resolved, missed_part, over, ratio, slope
 
 __all__ = [
     "LinearInNoise", "LocalLoss", "Slope", "fluctuations", "is_resolved", "kink_gradient",

@@ -10,9 +10,9 @@ from torch import Tensor, nn
 from torch.func import functional_call, grad, jacrev, vjp, vmap
 
 from nin.curvature.lanczos import top_eigenvalue
+from nin.networks.attachment import one_node
 from nin.networks.losses import Loss
 from nin.networks.models import ACTIVATIONS, MLP
-from nin.networks.nodes import one_node
 
 SAMPLES = 500
 """Images behind a `Curve`: its largest eigenvalue lies in the span of few outputs, and settles."""

@@ -11,11 +11,11 @@ from torch import Tensor, nn
 from torch.func import grad, vjp, vmap
 
 from nin.curvature.lanczos import top_eigenvalue
+from nin.networks.attachment import node_of
 from nin.networks.axes import Axes
 from nin.networks.losses import Loss, check_losses
 from nin.networks.models import ACTIVATIONS, MLP
 from nin.networks.module_stack import plain_attention
-from nin.networks.nodes import node_of
 from nin.networks.seeds import generator
 
 DENSE = 64

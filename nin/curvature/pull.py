@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from nin.curvature.local import LocalLoss
-from nin.networks.nodes import NOISE_LAWS
+from nin.networks.attachment import NOISE_LAWS
 from nin.networks.seeds import generator
 
 NODES = 48
@@ -52,7 +52,7 @@ def sampled_gradients(
         w: The noise injection weights, (features,).
         sigma_eps: Standard deviation of the noise, > 0.
         draws: Number of independent draws.
-        noise: Law of the noise, a key of `nin.networks.nodes.NOISE_LAWS`.
+        noise: Law of the noise, a key of `nin.networks.attachment.NOISE_LAWS`.
         antithetic: Average each draw with its mirror image -eps. The kick, odd in eps, cancels
             exactly and the drift, even in eps, stays.
         seed: Of the noise.

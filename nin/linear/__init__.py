@@ -1,10 +1,10 @@
 """The linear model in numbers: exact SGD, gradient flow, censuses of its plane, its borders."""
 
+from nin.linear.border_formulas import LayerBorders, layer_borders
 from nin.linear.derived_borders import LinearBorders, linear_borders
 from nin.linear.epochs import simulate_epochs
 from nin.linear.fixed_noise import NoiseFit, fit_fixed_noise
 from nin.linear.flow import closed_form, integrate, langevin, late_rate
-from nin.linear.layer_borders import LayerBorders, layer_borders
 from nin.linear.model import LinearRuns, simulate
 from nin.linear.noise_net import NoiseNet, noise_border
 from nin.linear.plane import PlaneRuns, draw_start, run_plane

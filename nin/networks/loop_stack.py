@@ -9,6 +9,7 @@ import torch
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
+from nin.networks.attachment import nodes
 from nin.networks.data import Inputs, outputs, take
 from nin.networks.losses import Loss, share_right
 from nin.networks.module_stack import (
@@ -18,7 +19,6 @@ from nin.networks.module_stack import (
     norm_name,
     trainable_copy,
 )
-from nin.networks.nodes import nodes
 
 _TOLD = ("lr", "momentum", "nesterov", "weight_decay", "betas")
 MakeOptimizer = Callable[[Iterable[dict[str, Any]]], Any]

@@ -14,9 +14,9 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from nin.networks.attachment import node_of
 from nin.networks.losses import Loss, accuracy
 from nin.networks.models import MLP
-from nin.networks.nodes import node_of
 
 _EVALUATION_CHUNK = 2000  # samples at a time: its activations fit in cache, and in 20 MB
 _aten = torch.ops.aten

@@ -11,9 +11,9 @@ from torch import Tensor, nn
 from torch.func import functional_call, grad_and_value, stack_module_state, vmap
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
+from nin.networks.attachment import nodes
 from nin.networks.data import Inputs, take
 from nin.networks.losses import Loss, share_right
-from nin.networks.nodes import nodes
 
 EVALUATION_CHUNK = 1000
 """Samples at a time, to bound the memory of convolutions."""

@@ -11,10 +11,10 @@ from typing import Protocol
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
+from nin.networks.attachment import NoiseInjection, nodes
 from nin.networks.log import DENSE_STEPS, STEPS_PER_DECADE, Log
 from nin.networks.loop_stack import describe
 from nin.networks.module_stack import norm_name
-from nin.networks.nodes import NoiseInjection, nodes
 from nin.runs.history import CLEAN_QUANTITIES, History, log_spaced_steps
 
 _GRID = frozenset(log_spaced_steps(10**9, DENSE_STEPS, STEPS_PER_DECADE).tolist())
@@ -32,7 +32,7 @@ class Recorder:
 
     >>> import torch
     >>> net = nn.Sequential(nn.Linear(4, 8), nn.Tanh(), nn.Linear(8, 3))
-    >>> from nin.networks.nodes import attach
+    >>> from nin.networks.attachment import attach
     >>> node = attach(net, "0", sigma_eps=0.5)
     >>> optimiser = torch.optim.SGD(net.parameters(), lr=0.1)
     >>> with Recorder(net, optimiser) as recorder:

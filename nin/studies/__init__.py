@@ -1,6 +1,6 @@
 """Experiments on record: what a run is, how it is kept, and the studies made of runs."""
 
-from nin.studies.experiment import FIG1, FIG2, FIG3, TABLE1, Experiment, experiment
+from nin.studies.experiments import FIG1, FIG2, FIG3, TABLE1, Experiment, experiment
 from nin.studies.records import RecordError
 from nin.studies.run import RunRecord, run_or_load, run_seeds
 from nin.studies.study import Shelf, kept, train_runs

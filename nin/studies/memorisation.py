@@ -14,14 +14,14 @@ from numpy.typing import ArrayLike
 from torch import nn
 
 from nin.folders import RESULTS
+from nin.networks.attachment import one_node
 from nin.networks.data import N_TRAIN, Dataset
 from nin.networks.losses import accuracy
-from nin.networks.nodes import one_node
 from nin.networks.seeds import generator
 from nin.networks.training import epoch_noise
 from nin.runs.averages import at_common_steps
 from nin.runs.history import CLEAN_QUANTITIES
-from nin.studies.experiment import FIG1, Experiment
+from nin.studies.experiments import FIG1, Experiment
 from nin.studies.study import Shelf, images, independent, kept, together, train_runs
 from nin.studies.sweep import kept_all
 

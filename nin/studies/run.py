@@ -16,7 +16,7 @@ from numpy.typing import ArrayLike
 from nin.folders import RESULTS
 from nin.runs.history import History
 from nin.studies.arrays import history_arrays, history_of
-from nin.studies.experiment import Experiment
+from nin.studies.experiments import Experiment
 from nin.studies.records import Made, MissingRecordError, provenance, write_record
 from nin.studies.resume import State
 from nin.studies.study import (

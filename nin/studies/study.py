@@ -22,7 +22,7 @@ from nin.folders import how_to_make
 from nin.networks.data import Dataset, load
 from nin.networks.training import Observer, train
 from nin.runs.history import History
-from nin.studies.experiment import Experiment
+from nin.studies.experiments import Experiment
 from nin.studies.records import (
     Made,
     MissingRecordError,

@@ -21,11 +21,12 @@ import torch
 from numpy.typing import ArrayLike
 from torch import Tensor, nn
 
+from nin.curvature.lanczos import top_eigenvalue
 from nin.curvature.local import LocalLoss
 from nin.curvature.pull import niw_gradient
-from nin.networks.nodes import one_node
+from nin.networks.attachment import one_node
 from nin.networks.seeds import generator
-from nin.studies.experiment import FIG1, Experiment
+from nin.studies.experiments import FIG1, Experiment
 from nin.studies.records import Made
 from nin.studies.study import Shelf, bare, images, kept, train_runs
 from nin.studies.sweep import kept_all
@@ -311,7 +312,6 @@ class _Bench:
     def by_library(self, whole: Any) -> tuple[np.ndarray, np.ndarray, float]:
         """Return curvlinops' estimates and, by Lanczos on its operator, the largest eigenvalue."""
         import curvlinops  # noqa: PLC0415
-        from scipy.sparse.linalg import eigsh  # noqa: PLC0415
 
         with torch.random.fork_rng():
             torch.manual_seed(self.e.seed)  # curvlinops draws from torch's global generator
@@ -324,9 +324,8 @@ class _Bench:
                 [float(curvlinops.xtrace(whole, m)) for _ in range(self.asked.repeats)]
                 for m in self.asked.matvecs
             ]
-        start = torch.randn(self.features, generator=self.g).numpy()
-        (top,) = eigsh(whole.to_scipy(), 1, which="LA", v0=start, tol=0.01, ncv=10)[0]
-        return np.array(hutchinson) / self.features, np.array(xtrace) / self.features, float(top)
+        top = top_eigenvalue(lambda v: whole @ v.float(), self.features, 0.01, vectors=10)
+        return np.array(hutchinson) / self.features, np.array(xtrace) / self.features, top
 
     def costs(self) -> dict[str, float]:
         """Return the seconds of a gradient by w_ni and of a product with the Hessian."""

@@ -16,8 +16,8 @@ import torch
 from torch import Tensor, nn
 
 from nin.folders import RESULTS
-from nin.networks.nodes import one_node
-from nin.studies.experiment import FIG1, Experiment
+from nin.networks.attachment import one_node
+from nin.studies.experiments import FIG1, Experiment
 from nin.studies.study import Shelf, independent, kept, train_runs
 from nin.studies.sweep import kept_all
 

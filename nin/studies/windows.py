@@ -19,13 +19,13 @@ from torch import Tensor, nn
 
 from nin.curvature.eq2 import step_rates
 from nin.curvature.local import local_loss
+from nin.curvature.measured_slope import Slope, ratio
 from nin.curvature.pull import NODES, noise_averages
-from nin.curvature.slope import Slope, ratio
 from nin.folders import RESULTS
+from nin.networks.attachment import one_node
 from nin.networks.losses import Loss
-from nin.networks.nodes import one_node
 from nin.runs.phases import Phase, classify_phase
-from nin.studies.experiment import FIG1, Experiment
+from nin.studies.experiments import FIG1, Experiment
 from nin.studies.records import Made
 from nin.studies.study import Shelf, bare, kept, train_runs
 from nin.studies.sweep import kept_all

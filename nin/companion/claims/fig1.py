@@ -13,7 +13,7 @@ from nin.runs.decay_fit import Outcome, fit_decay
 from nin.runs.history import History
 from nin.runs.phases import Phase, most_common_phase
 from nin.runs.times import decay_times, plateau_end, power, time_to
-from nin.studies.experiment import FIG1_CENTER, FIG1_RIGHT, FIG1_RIGHT_K, FIG1_STRONGER, Experiment
+from nin.studies.experiments import FIG1_CENTER, FIG1_RIGHT, FIG1_RIGHT_K, FIG1_STRONGER, Experiment
 from nin.studies.memorisation import BASE, MEMORISATION, Memory, memory
 from nin.studies.run import recorded
 from nin.studies.walks import FIG1_WEAK, WALKS, distances, increments

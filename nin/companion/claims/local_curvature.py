@@ -10,7 +10,7 @@ from nin.companion.claims.ledger import SIGMAS, Finding, Verdict, claim
 from nin.companion.course_groups import by_layer_and_strength, phase_slopes, runs_at_layers
 from nin.runs.averages import mean
 from nin.runs.phases import Phase
-from nin.studies.experiment import FIG1
+from nin.studies.experiments import FIG1
 from nin.studies.windows import (
     DEEPER_K,
     K_VALUES,

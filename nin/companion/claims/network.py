@@ -12,7 +12,7 @@ from nin.companion.claims.phase_borders import factorial_borders, factors_off
 from nin.companion.claims.table1 import PAGES, SEEDS, table1_histories
 from nin.linear import plane
 from nin.linear.model import simulate
-from nin.networks.nodes import one_node
+from nin.networks.attachment import one_node
 from nin.runs.averages import mean, middle
 from nin.runs.bisection import find_border
 from nin.runs.phases import Phase, classify_phase
@@ -28,7 +28,7 @@ from nin.studies.borders.grid import (
 )
 from nin.studies.borders.prediction import second_order_curvature
 from nin.studies.borders.search import BORDERS_SHELF, find_borders
-from nin.studies.experiment import FIG3, TABLE1, experiment
+from nin.studies.experiments import FIG3, TABLE1, experiment
 from nin.studies.run import recorded
 from nin.studies.study import images
 from nin.theory import noise_map

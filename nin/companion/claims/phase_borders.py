@@ -29,7 +29,7 @@ from nin.studies.borders.grid import (
 )
 from nin.studies.borders.saturation import BOUNDED, Outcomes, outcomes
 from nin.studies.borders.search import BORDERS_SHELF, find_borders
-from nin.studies.experiment import FIG2, TABLE1, Experiment
+from nin.studies.experiments import FIG2, TABLE1, Experiment
 
 PAGE = "figures/network_borders"
 UPPER = ("catapult", "divergent")

@@ -11,7 +11,7 @@ from nin.runs.averages import mean
 from nin.runs.history import History
 from nin.runs.phases import Phase, classify_phase
 from nin.runs.times import first_crossing
-from nin.studies.experiment import FIG2, TABLE1, experiment
+from nin.studies.experiments import FIG2, TABLE1, experiment
 from nin.studies.run import recorded
 
 SEEDS = {"fig2": (0, 1, 2, 3, 4), "fig3": (0, 1, 2)}

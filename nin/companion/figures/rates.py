@@ -11,7 +11,7 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
 from nin.companion.figures.style import NEXT, NIW, PHASE_COLORS
-from nin.curvature.slope import is_resolved, over
+from nin.curvature.measured_slope import is_resolved, over
 from nin.runs.phases import Phase
 from nin.studies.traces import Estimates
 from nin.studies.windows import Course, window_slope

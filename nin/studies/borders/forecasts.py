@@ -15,7 +15,7 @@ from nin.curvature.gauss_newton import SAMPLES
 from nin.studies.borders.noise_only import noise_only_borders
 from nin.studies.borders.prediction import Curve, curve, decay_time, halves
 from nin.studies.borders.search import K_RANGE
-from nin.studies.experiment import Experiment
+from nin.studies.experiments import Experiment
 from nin.studies.records import Made
 from nin.studies.study import Shelf, bare, images, independent, kept, together
 from nin.studies.sweep import kept_all

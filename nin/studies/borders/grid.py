@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from nin.studies.experiment import FIG2, TABLE1, Experiment
+from nin.studies.experiments import FIG2, TABLE1, Experiment
 
 TABLE1_SEEDS = tuple(range(10))
 TABLE1_STEPS = {"fig2": 42, "fig3": 84}

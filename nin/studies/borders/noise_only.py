@@ -8,14 +8,14 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from nin.networks.attachment import NOISE_LAWS, attach
 from nin.networks.mlp_stack import MLPStack
 from nin.networks.models import MLP
-from nin.networks.nodes import NOISE_LAWS, attach
 from nin.networks.seeds import generator
 from nin.runs.bisection import find_border
 from nin.runs.phases import LAST, SURGE, Phase, phase_index
 from nin.studies.borders.search import BORDERS, TOLERANCE
-from nin.studies.experiment import D_OUT, Experiment
+from nin.studies.experiments import D_OUT, Experiment
 
 NODES = 16
 """Values of eps that stand for its law, each with every label."""

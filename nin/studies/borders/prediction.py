@@ -28,11 +28,11 @@ from nin.curvature.gauss_newton import (
     top_curvature,
 )
 from nin.curvature.local import LocalLoss, local_loss
+from nin.networks.attachment import NOISE_LAWS, one_node
 from nin.networks.data import Dataset
-from nin.networks.nodes import NOISE_LAWS, one_node
 from nin.networks.seeds import generator
 from nin.runs.times import first_crossing
-from nin.studies.experiment import D_OUT, Experiment
+from nin.studies.experiments import D_OUT, Experiment
 from nin.theory import noise_map
 
 GROWTH, LAMBDA_DIV = float(noise_map.GROWTH), float(noise_map.LAMBDA_DIV)

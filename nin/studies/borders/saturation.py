@@ -13,11 +13,11 @@ import torch
 from numpy.typing import ArrayLike
 from torch import Tensor
 
+from nin.networks.attachment import NOISE_LAWS, find_node
 from nin.networks.losses import accuracy
 from nin.networks.models import ACTIVATIONS, MLP
-from nin.networks.nodes import NOISE_LAWS, find_node
 from nin.networks.seeds import generator
-from nin.studies.experiment import Experiment
+from nin.studies.experiments import Experiment
 from nin.studies.records import Made
 from nin.studies.study import Shelf, images, independent, kept, together, train_runs
 from nin.studies.sweep import kept_all

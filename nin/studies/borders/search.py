@@ -21,7 +21,7 @@ from nin.runs.bisection import find_border
 from nin.runs.history import History
 from nin.runs.phases import SURGE, Phase, PhaseFinding, classify_phase
 from nin.studies.arrays import NEVER
-from nin.studies.experiment import Experiment
+from nin.studies.experiments import Experiment
 from nin.studies.records import Made, provenance
 from nin.studies.study import (
     Shelf,

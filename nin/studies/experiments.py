@@ -9,10 +9,10 @@ from typing import ClassVar
 
 import numpy as np
 
+from nin.networks.attachment import NOISE_LAWS, attach
 from nin.networks.data import N_TRAIN, SCALINGS
 from nin.networks.losses import Loss
 from nin.networks.models import ACTIVATIONS, INITS, MLP
-from nin.networks.nodes import NOISE_LAWS, attach
 from nin.networks.training import PRECISIONS
 from nin.studies.records import record_key
 
