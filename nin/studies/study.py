@@ -176,11 +176,8 @@ def kept(
         if not shelf.may_make:
             raise shelf.refuse(f"{path} is missing", path)
         check_writable(shelf.folder)
-        with one_thread():
-            made, begun = provenance(default_device()), time.perf_counter()
+        with measured(state) as made:
             arrays = make()
-        before = state.seconds if state is not None else 0.0
-        made["seconds"] = round(before + time.perf_counter() - begun, 1)
         write_record(path, asked, made, arrays)
         if state is not None:
             state.drop()
@@ -257,6 +254,20 @@ def default_device() -> str:
 def images(scaling: str = "std", split_seed: int = 0) -> Dataset:
     """Return Fashion-MNIST, read and verified once per process."""
     return load(scaling, split_seed=split_seed)
+
+
+@contextmanager
+def measured(state: State | None = None) -> Iterator[Made]:
+    """Note how something is made, on one thread, and once it is made, in how many seconds.
+
+    Args:
+        state: Of an earlier process that made a part of it, whose seconds count.
+    """
+    with one_thread():
+        made, begun = provenance(default_device()), time.perf_counter()
+        yield made
+    before = state.seconds if state is not None else 0.0  # known once it has been loaded
+    made["seconds"] = round(before + time.perf_counter() - begun, 1)
 
 
 @contextmanager

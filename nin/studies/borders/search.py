@@ -22,15 +22,15 @@ from nin.runs.history import History
 from nin.runs.phases import SURGE, Phase, PhaseFinding, classify_phase
 from nin.studies.arrays import NEVER
 from nin.studies.experiments import Experiment
-from nin.studies.records import Made, provenance
+from nin.studies.records import Made
 from nin.studies.study import (
     Shelf,
     add_rows,
     bare,
     check_writable,
-    default_device,
     images,
     independent,
+    measured,
     read_rows,
     train_runs,
 )  # fmt: skip
@@ -175,10 +175,9 @@ class Trials:
 
     def _add(self, sigma_eps: float) -> None:
         check_writable(self.shelf.folder)
-        made, begun = provenance(default_device()) | {"threads": 1}, time.perf_counter()
         run = dataclasses.replace(self.asked.experiment, sigma_eps=sigma_eps)
-        f = classify_phase(first_steps(run, self.asked.steps))
-        made["seconds"] = round(time.perf_counter() - begun, 1)
+        with measured() as made:
+            f = classify_phase(first_steps(run, self.asked.steps))
         row = {
             "sigma_eps": sigma_eps,
             **{n: getattr(f, n) for n in _NUMBERS},
