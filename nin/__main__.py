@@ -47,7 +47,7 @@ _VARIABLE: dict[str, tuple[type, str]] = {
     "loss": (str, "ce or mse"),
     "eta": (float, "learning rate"),
     "batch_size": (int, "samples per step"),
-    "epochs": (int, "passes over the 42,000 training images"),
+    "epochs": (int, "passes over the training images"),
     "depth": (int, "hidden layers"),
     "width": (int, "neurons of each"),
     "activation": (str, "relu, tanh, gelu, softplus, sigmoid or linear"),
@@ -62,6 +62,8 @@ _VARIABLE: dict[str, tuple[type, str]] = {
     "split_seed": (int, "of the split into training and test images"),
     "precision": (str, "float32 or bf16"),
     "evaluations": (int, "per decade of steps, of the losses without noise"),
+    "d_in": (int, "inputs per image: 784 pixels, or 196 or 49 means of blocks of them"),
+    "d_out": (int, "classes, 2 to 10: the first so many of Fashion-MNIST's"),
 }
 """The fields of an experiment that have an option of that name: their type, and what they are."""
 

@@ -60,6 +60,11 @@ BOUNDED_SIGMA_EPS = (3.0, 10.0, 30.0, 60.0, 100.0, 200.0, 300.0, 1000.0, 3000.0)
 """Where bounded activations are compared with ReLU: its borders, and far to either side."""
 BOUNDED_EPOCHS, BOUNDED_LONG = (1, 5), 3
 """Lengths of those runs; the longer ones at the strongest few strengths only."""
+IMAGES_BASE = dataclasses.replace(FIG2, width=256, batch_size=100)
+"""A layer whose borders are to be compared with the closed forms."""
+IMAGES_ETAS = (0.003, 0.01, 0.03)
+"""In turn along the grid of the squared error, so that sigma_eps spans two decades."""
+IMAGES_STEPS, IMAGES_SEEDS = 84, (0, 1, 2)
 FINE, COARSE = 0.025, 0.03
 """Tolerances in sigma_eps, of Table 1's borders and of the others; brackets end narrower."""
 
@@ -115,6 +120,29 @@ def factorial(
         for values in itertools.product(*(levels[f] for f in group))
     ]
     return list(dict.fromkeys(found))
+
+
+def with_images(base: Experiment) -> list[Experiment]:
+    """Return the networks whose borders are compared with closed forms, for both losses.
+
+    Args:
+        base: What they share.
+
+    >>> len(with_images(IMAGES_BASE))
+    33
+    """
+    mse, ce = (dataclasses.replace(base, loss=loss) for loss in ("mse", "ce"))
+    sizes = {"width": [32, 128, 512, 1024], "d_in": [49, 784], "d_out": [2, 10]}
+    squares = [
+        dataclasses.replace(e, eta=IMAGES_ETAS[i % len(IMAGES_ETAS)])
+        for i, e in enumerate(factorial(mse, sizes, full=True))
+    ]
+    classes = factorial(ce, {"d_out": [2, 5, 10], "eta": [0.005, 0.01, 0.02, 0.04]}, full=True)
+    others = {"width": [64, 1024], "d_in": [49], "batch_size": [500]}
+    return list(dict.fromkeys([
+        *squares, dataclasses.replace(mse, batch_size=500), *classes,
+        *(e for e in factorial(dataclasses.replace(ce, d_out=10), others)),
+    ]))  # fmt: skip
 
 
 def agreement(borders: Mapping[str, np.ndarray], base: Experiment, name: str) -> dict[str, float]:

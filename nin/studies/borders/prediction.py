@@ -1,8 +1,9 @@
 """Where a network's phases will end, told from its initial weights.
 
-Three predictions, each with less said than the next and more assumed:
+Four predictions, each with less said than the next and more assumed:
 
-* `halves`: a formula for one hidden ReLU layer that the noise dominates;
+* `closed_form`: a formula for one hidden ReLU layer of which no weight has been drawn;
+* `halves`: the same for weights that are there, again of a layer that the noise dominates;
 * `Curve`: the largest curvature of the loss with noise, by automatic differentiation, against
   the levels 2 and 4 at which phases of the linear model end (`nin.theory.noise_map`);
 * `nin.studies.borders.noise_only`: the dynamics of the network that sees the noise and no image.
@@ -28,11 +29,13 @@ from nin.curvature.gauss_newton import (
     top_curvature,
 )
 from nin.curvature.local import LocalLoss, local_loss
+from nin.linear.border_formulas import layer_borders
 from nin.networks.attachment import NOISE_LAWS, one_node
 from nin.networks.data import Dataset
+from nin.networks.losses import MSE_NORMS
 from nin.networks.seeds import generator
 from nin.runs.times import first_crossing
-from nin.studies.experiments import D_OUT, Experiment
+from nin.studies.experiments import Experiment
 from nin.theory import noise_map
 
 GROWTH, LAMBDA_DIV = float(noise_map.GROWTH), float(noise_map.LAMBDA_DIV)
@@ -61,6 +64,25 @@ class Prediction:
         return Prediction(surge, min(max(loss_rises, w_ni_rises), divergent), divergent)
 
 
+def closed_form(e: Experiment) -> float:
+    """Return sigma_eps at which one hidden ReLU layer diverges, from sizes and learning rate alone.
+
+    For the squared error that is the form for finite layers; for cross-entropy rho = sqrt(2), which
+    holds for two classes and noise alone (`nin.theory.closed_borders`).
+
+    Args:
+        e: An experiment with one hidden ReLU layer, the node wired to it, and Gaussian noise.
+
+    Raises:
+        ValueError: If it is another network.
+    """
+    _check_halves(e)
+    niw_variance = {"layer": 1 / e.d_in, "node": 1.0, "width": 1 / e.width}[e.niw_fan_in]
+    factor = MSE_NORMS[e.mse_norm](e.d_out)
+    borders = layer_borders(e.width, e.d_in, e.d_out, e.eta, niw_variance, factor)
+    return borders.divergent_finite if e.loss == "mse" else borders.two_classes
+
+
 def halves(e: Experiment) -> Prediction:
     """Predict from the noise-dominated picture of one hidden ReLU layer.
 
@@ -78,20 +100,24 @@ def halves(e: Experiment) -> Prediction:
     Raises:
         ValueError: If it is another network.
     """
-    if (e.depth, e.activation, e.layer) != (1, "relu", "layers.0"):
-        raise ValueError("the halves are those of one hidden ReLU layer, with the node wired to it")
+    _check_halves(e)
     model = e.network()
     with torch.no_grad():
         u, W = one_node(model)[1].w_ni.double(), model.linear(1).weight.double()
-        root = symmetric_root(output_hessian(e.criterion(), torch.zeros(D_OUT, D_OUT)).mean(0))
+        root = symmetric_root(output_hessian(e.criterion(), torch.zeros(e.d_out, e.d_out)).mean(0))
         tops = []
         for on in (u > 0, u < 0):
-            size, gram = u[on].square().sum() * torch.eye(D_OUT), W[:, on] @ W[:, on].T
+            size, gram = u[on].square().sum() * torch.eye(e.d_out), W[:, on] @ W[:, on].T
             tops.append([torch.linalg.eigvalsh(root @ m @ root)[-1] for m in (size + gram, gram)])
     whole, next_layer = np.array(tops).max(0) * e.eta / 2
     return Prediction.of(
         *np.sqrt([GROWTH / whole, GROWTH / next_layer, LAMBDA_DIV / whole]).tolist()
     )
+
+
+def _check_halves(e: Experiment) -> None:
+    if (e.depth, e.activation, e.layer) != (1, "relu", "layers.0"):
+        raise ValueError("the halves are those of one hidden ReLU layer, with the node wired to it")
 
 
 @dataclass(frozen=True)

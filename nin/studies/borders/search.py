@@ -9,6 +9,7 @@ tolerance, and is repeated from its record without any training.
 from __future__ import annotations
 
 import dataclasses
+import math
 import time
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -28,7 +29,7 @@ from nin.studies.study import (
     add_rows,
     bare,
     check_writable,
-    images,
+    images_of,
     independent,
     measured,
     read_rows,
@@ -41,6 +42,8 @@ TOLERANCE = 0.02
 """Of sigma_eps, relative: half the spread over seeds, or less."""
 K_RANGE = {"mse": (0.5, 2000.0), "ce": (0.005, 50.0)}
 """Where to look for borders, in Table 1's unit: wide enough for all that is varied."""
+FIRST_STEP = 0.1
+"""In ln(sigma_eps), of a search that starts from a prediction: most are not further off."""
 BORDERS = ("decay", "surge", "catapult", "divergent")
 """What begins at each border: three phases, and the surge of the noisy loss, whatever w_ni does."""
 _NUMBERS = ("w_peak", "w_end", "loss_peak", "loss_end")
@@ -136,13 +139,21 @@ class Trials:
             self._add(sigma_eps)
         return self.found[sigma_eps]
 
-    def border(self, name: str, K: tuple[float, float] | None, tolerance: float) -> float:
+    def border(
+        self,
+        name: str,
+        K: tuple[float, float] | None,
+        tolerance: float,
+        around: float | None = None,
+    ) -> float:
         """Find a border in sigma_eps by bisection.
 
         Args:
             name: One of `BORDERS`: what begins there.
             K: Where to look, noise variances in Table 1's unit; default `K_RANGE`.
             tolerance: Relative width of the last bracket in sigma_eps.
+            around: A predicted sigma_eps, from which to walk until the border is passed; default:
+                the whole range is bisected.
 
         Returns:
             sigma_eps: 0 if the low end of the range is past the border already, infinite if the
@@ -158,10 +169,24 @@ class Trials:
         def past(sigma_eps: np.ndarray) -> np.ndarray:
             return np.array([is_past(name, self.look(float(s))) for s in sigma_eps])
 
+        if around is not None:
+            low, high = self._walk(name, low, high, around)
         at_low, at_high = (bool(past(np.array([end]))[0]) for end in (low, high))
         if at_low or not at_high:
             return 0.0 if at_low else np.inf
         return find_border(past, low, high, 1, tolerance).value
+
+    def _walk(self, name: str, low: float, high: float, at: float) -> tuple[float, float]:
+        """Return two ends with the border between them, in steps that double from a prediction."""
+        at = min(max(at, low), high)
+        past = is_past(name, self.look(at))
+        end, step = (low, -FIRST_STEP) if past else (high, FIRST_STEP)
+        while at != end:
+            there = min(max(at * math.exp(step), low), high)
+            if is_past(name, self.look(there)) != past:
+                return min(at, there), max(at, there)
+            at, step = there, 2 * step
+        return low, high
 
     def contradictions(self, name: str) -> int:
         """Count the trials past a border that have one short of it at more noise.
@@ -210,6 +235,7 @@ class _Border:
     name: str
     K: tuple[float, float] | None
     tolerance: float
+    around: float | None
 
 
 def find_borders(
@@ -221,6 +247,7 @@ def find_borders(
     *,
     K: tuple[float, float] | None = None,
     tolerance: float = TOLERANCE,
+    around: Mapping[Experiment, float] | None = None,
 ) -> dict[Experiment, dict[str, np.ndarray]]:
     """Find borders in sigma_eps, all configurations and seeds side by side.
 
@@ -232,6 +259,8 @@ def find_borders(
         shelf: Where the records lie, and whether trials may be made.
         K: Where to look, noise variances in Table 1's unit; default `K_RANGE`.
         tolerance: Relative width of the last brackets in sigma_eps.
+        around: Predicted sigma_eps by configuration, from which to start; default: the whole range
+            is bisected.
 
     Returns:
         By configuration and name, (seeds,): 0 for a seed that is past the border at the low end of
@@ -243,7 +272,8 @@ def find_borders(
     """
     grid, seeds = list(dict.fromkeys(configurations)), independent(seeds)
     asked = [
-        tuple(_Border(Searching(dataclasses.replace(e, seed=k), steps), name, K, tolerance)
+        tuple(_Border(Searching(dataclasses.replace(e, seed=k), steps), name, K, tolerance,
+                      around[e] if around else None)
               for name in names)
         for e in grid for k in seeds
     ]  # fmt: skip
@@ -287,7 +317,7 @@ def first_steps(e: Experiment, steps: int) -> History:
         ValueError: If the steps are neither within one epoch nor whole epochs.
     """
     epochs = _epochs(steps, e)
-    data = images(e.scaling, e.split_seed)
+    data = images_of(e)
     if epochs == 0:
         n = steps * e.batch_size
         data = dataclasses.replace(data, train_x=data.train_x[:n], train_y=data.train_y[:n])
@@ -297,7 +327,7 @@ def first_steps(e: Experiment, steps: int) -> History:
 
 def _find(asked: tuple[_Border, ...], shelf: Shelf) -> list[float]:
     there = Trials(asked[0].asked, shelf)
-    return [there.border(b.name, b.K, b.tolerance) for b in asked]
+    return [there.border(b.name, b.K, b.tolerance, b.around) for b in asked]
 
 
 def _epochs(steps: int, e: Experiment) -> int:
