@@ -7,7 +7,8 @@ import math
 import pytest
 
 from nin.__main__ import main
-from nin.companion.claims.ledger import Finding, Verdict, claim, ledger
+from nin.companion.claims.finding import Cell, Finding, Verdict, judge
+from nin.companion.claims.ledger import claim, ledger
 
 PINNED = {
     "C1-LIN": Verdict.REPRODUCED,
@@ -83,6 +84,81 @@ def test_ids_are_in_reading_order():
 def test_an_id_is_entered_once():
     with pytest.raises(ValueError, match="C20 is already in the ledger"):
         claim("C20", "again", "here", "index")(lambda: ledger()[0].finding)
+
+
+PINNED_WITHOUT_GRID = set(PINNED)
+"""Claims whose tests do not state their grid yet: to become empty, and then to go."""
+
+
+@pytest.mark.parametrize("id", sorted(set(PINNED) - PINNED_WITHOUT_GRID))
+def test_every_claim_states_the_grid_over_which_it_was_tested(id):
+    [found] = [c.finding for c in ledger() if c.id == id]
+    assert found.grid
+    assert found.proof or found.worst in found.cells
+
+
+SEEDS_3 = {"n": 3, "err": 0.1}
+
+
+def cells(*outcomes):
+    """Cells of values (holds, mended) at K = 1, 2, ..."""
+    return [
+        Cell({"K": K, "loss": "ce"}, value, holds=holds, mended=mended, **SEEDS_3)
+        for K, (value, holds, mended) in enumerate(outcomes, 1)
+    ]
+
+
+HOLDS, MENDED, FAILS = (1.0, True, False), (2.0, False, True), (1.5, False, False)
+
+
+@pytest.mark.parametrize(
+    ("outcomes", "verdict", "if_it_may"),
+    [
+        ([HOLDS, HOLDS], Verdict.REPRODUCED, Verdict.REPRODUCED),
+        ([HOLDS, MENDED], Verdict.CORRECTED, Verdict.REPRODUCED),
+        ([HOLDS, FAILS], Verdict.PARTLY, Verdict.REPRODUCED),
+        ([MENDED, FAILS], Verdict.PARTLY, Verdict.NOT_SEEN),
+        ([FAILS, FAILS], Verdict.DIFFERS, Verdict.NOT_SEEN),
+    ],
+)
+def test_the_verdict_is_over_the_whole_grid(outcomes, verdict, if_it_may):
+    assert Finding.over(cells(*outcomes), "says", "unit").verdict is verdict
+    assert Finding.over(cells(*outcomes), "says", "unit", may=True).verdict is if_it_may
+
+
+def test_the_worst_cell_is_one_that_fails_before_one_that_is_far_off():
+    found = Finding.over(cells(HOLDS, MENDED, FAILS), "says", "unit")
+    assert str(found.worst) == "K 3, loss ce: 1.5 +- 0.1"
+    far = [(x, True, False) for x in (0.4, 1.0, 2.0)]
+    worst = {s: Finding.over(cells(*far), "", "", stated=s).worst.value for s in (1, 0, math.inf)}
+    assert worst == {1: 0.4, 0: 2.0, math.inf: 0.4}  # by ratio, by size, the least
+
+
+def test_the_grid_s_words_are_those_of_the_cells():
+    several = cells(*[HOLDS] * 5)
+    assert Finding.over(several, "", "").grid == "K 1 to 5 (5 values); loss ce; 3 seeds each"
+    other = Cell({"K": 1, "loss": "mse"}, 1.0, 0.0, 2, holds=True)
+    few = Finding.over([*several[:2], other], "", "", counted="draws")
+    assert few.grid == "K 1, 2; loss ce, mse (3 of 4 combinations); 2 to 3 draws each"
+    assert few.n == 2
+    assert Finding(Verdict.REPRODUCED, "", 0, 0, 1, "", proof="SymPy").grid == "all (SymPy)"
+
+
+def test_windows_of_one_seed_are_no_independent_runs():
+    """Five cells of the same three seeds are three runs, and no more certain than one cell."""
+    found = Finding.over(cells(*[HOLDS] * 5), "", "")
+    assert (found.n, found.err) == (3, pytest.approx(0.1))
+
+
+def test_no_cell_is_no_verdict():
+    with pytest.raises(ValueError, match="no cell, no verdict"):
+        judge([])
+
+
+@pytest.mark.parametrize(("value", "err", "n"), [(math.nan, 0, 1), (1, -1, 1), (1, 0, 0)])
+def test_a_cell_needs_a_usable_number(value, err, n):
+    with pytest.raises(ValueError, match="a cell needs"):
+        Cell({}, value, err, n, holds=True)
 
 
 @pytest.mark.parametrize(("value", "err", "n"), [(math.nan, 0, 1), (1, -1, 1), (1, 0, 0)])

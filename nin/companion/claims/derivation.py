@@ -8,7 +8,8 @@ import numpy as np
 import torch
 
 from nin import curvature
-from nin.companion.claims.ledger import SIGMAS, Finding, Verdict, claim
+from nin.companion.claims.finding import Finding, Verdict
+from nin.companion.claims.ledger import SIGMAS, claim
 from nin.curvature.local import LocalLoss
 from nin.linear import batch_means as mc
 from nin.networks.losses import Loss

@@ -7,7 +7,8 @@ from functools import lru_cache
 
 import numpy as np
 
-from nin.companion.claims.ledger import Finding, Verdict, claim
+from nin.companion.claims.finding import Finding, Verdict
+from nin.companion.claims.ledger import claim
 from nin.runs.averages import course, mean
 from nin.runs.decay_fit import Outcome, fit_decay
 from nin.runs.history import History
@@ -63,7 +64,7 @@ def perfect_accuracy() -> Finding:
     histories, fixed = center(False), center(True)
     first = [h.eval_epoch[h.train_accuracy == 1] for h in histories]
     if not all(len(epochs) for epochs in first):
-        return Finding.of(
+        return Finding.of_values(
             Verdict.DIFFERS,
             "Not every run gets all training images right.",
             [h.train_accuracy.max() for h in histories],
@@ -76,7 +77,7 @@ def perfect_accuracy() -> Finding:
         says += (
             f" With a fixed one they are so with its own noise, and {without:.2%} of them without."
         )
-    return Finding.of(
+    return Finding.of_values(
         Verdict.REPRODUCED,
         says,
         [epochs[0] for epochs in first],
@@ -109,7 +110,7 @@ def exponential_decays() -> Finding:
         bad = [named[name] for name in outcomes if name not in good]
         verdict = Verdict.CORRECTED if good and apart else Verdict.DIFFERS
         says = f"All fall, at paces of their own, but no exponential: {', '.join(bad)}."
-    return Finding.of(verdict, says, ratio, "time to 1/e, |w_ni| over training loss")
+    return Finding.of_values(verdict, says, ratio, "time to 1/e, |w_ni| over training loss")
 
 
 @claim(
@@ -201,7 +202,7 @@ def decay_times_over_phases() -> Finding:
     places = np.searchsorted(list(sweeps[0]), end.mean())
     where = found[0][min(int(places), len(found[0]) - 1)][0]
     kinds = ", at the same strengths for both kinds" if alike else ""
-    return Finding.of(
+    return Finding.of_values(
         Verdict.REPRODUCED if four and alike else Verdict.CORRECTED,
         f"{'All four phases come in order' if four else 'Not all phases come in order'}{kinds}. "
         "The losses' times are flat at first and leave their plateau at sigma_eps = "
@@ -228,7 +229,7 @@ def memorised() -> Finding:
     else:
         verdict = Verdict.CORRECTED
         says = "Where all labels are right; with wrong ones a fixed NIN is memorised."
-    return Finding.of(
+    return Finding.of_values(
         verdict,
         says,
         worth[most],

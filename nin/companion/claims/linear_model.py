@@ -7,7 +7,8 @@ from typing import Any
 
 import numpy as np
 
-from nin.companion.claims.ledger import SIGMAS, Finding, Verdict, claim
+from nin.companion.claims.finding import Finding, Verdict
+from nin.companion.claims.ledger import SIGMAS, claim
 from nin.linear import derived_borders as bd
 from nin.linear import plane
 from nin.linear.model import LinearRuns, simulate
@@ -267,7 +268,7 @@ def fig2_top() -> Finding:
         counts = np.array([(phases == k).mean(0) for k in range(4)])
         good += list(counts.argmax(0) == np.arange(4))
     shares = (found["A"] == np.arange(4)).mean(1)  # of a draw: its runs share their weights
-    return Finding.of(
+    return Finding.of_values(
         Verdict.REPRODUCED
         if all(good)
         else Verdict.CORRECTED

@@ -6,7 +6,8 @@ from functools import lru_cache
 
 import numpy as np
 
-from nin.companion.claims.ledger import SIGMAS, Finding, Verdict, claim
+from nin.companion.claims.finding import Finding, Verdict
+from nin.companion.claims.ledger import SIGMAS, claim
 from nin.companion.course_groups import by_layer_and_strength, phase_slopes, runs_at_layers
 from nin.runs.averages import mean
 from nin.runs.phases import Phase

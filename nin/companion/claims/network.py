@@ -7,7 +7,8 @@ import dataclasses
 import numpy as np
 import torch
 
-from nin.companion.claims.ledger import Finding, Verdict, claim
+from nin.companion.claims.finding import Finding, Verdict
+from nin.companion.claims.ledger import claim
 from nin.companion.claims.phase_borders import factorial_borders, factors_off
 from nin.companion.claims.table1 import PAGES, SEEDS, table1_histories
 from nin.linear import plane
@@ -250,7 +251,7 @@ def noise_off() -> Finding:
             near = (h.step > 0.8 * steps) & (h.step <= steps)
             clean = np.interp(h.step[near], h.eval_step, h.train_accuracy)
             gap.append(float((clean - h.accuracy[near]).mean()))
-    return Finding.of(
+    return Finding.of_values(
         Verdict.REPRODUCED if blind else Verdict.DIFFERS,
         "Here too, exactly. It matters while the NIWs are large: at the end of the first epoch of "
         f"the catapult runs the noise costs {np.mean(early):.2f} of accuracy, at the end of "

@@ -7,7 +7,8 @@ from functools import lru_cache
 
 import numpy as np
 
-from nin.companion.claims.ledger import Finding, Verdict, claim
+from nin.companion.claims.finding import Finding, Verdict
+from nin.companion.claims.ledger import claim
 from nin.companion.comparisons import compare
 from nin.runs.averages import mean, middle
 from nin.studies.borders.forecasts import Forecast, forecast

@@ -6,7 +6,8 @@ from functools import lru_cache
 
 import numpy as np
 
-from nin.companion.claims.ledger import Finding, Verdict, claim
+from nin.companion.claims.finding import Finding, Verdict
+from nin.companion.claims.ledger import claim
 from nin.runs.averages import mean
 from nin.runs.history import History
 from nin.runs.phases import Phase, classify_phase
@@ -47,7 +48,7 @@ def phases_at_table_1() -> Finding:
     agree = [
         classify_phase(h).phase == phase for phase in Phase for h in table1_histories("fig3", phase)
     ]
-    return Finding.of(
+    return Finding.of_values(
         Verdict.REPRODUCED if all(agree) else Verdict.DIFFERS,
         "Every run is in the phase that Table 1 names."
         if all(agree)
@@ -90,7 +91,7 @@ def _divergence(name: str) -> Finding:
         verdict, says = Verdict.REPRODUCED, "All weights grow more than tenfold, then overflow."
     else:
         verdict, says = Verdict.CORRECTED, "The loss overflows, but not all weights grow before."
-    return Finding.of(verdict, says, steps, "steps until the loss is infinite")
+    return Finding.of_values(verdict, says, steps, "steps until the loss is infinite")
 
 
 @claim(
@@ -124,7 +125,9 @@ def relaxation_ce() -> Finding:
         says = "Learning takes longer with more noise, but the NIWs decay faster, not slower."
     else:
         verdict, says = Verdict.REPRODUCED, "Both take longer with more noise."
-    return Finding.of(verdict, says, ratios, "steps to the same loss, catapult over decoupled")
+    return Finding.of_values(
+        verdict, says, ratios, "steps to the same loss, catapult over decoupled"
+    )
 
 
 @claim(
@@ -153,7 +156,7 @@ def catapult_plateau() -> Finding:
         )
     else:
         verdict, says = Verdict.DIFFERS, "Much is learned before the NIWs have decayed."
-    return Finding.of(
+    return Finding.of_values(
         verdict, says, reached, "training accuracy when |w_ni| last exceeds its start"
     )
 
@@ -182,7 +185,7 @@ def surge_plateau() -> Finding:
     learned = np.mean(reached) > 2 * chance
     trivial = np.mean(undisturbed) < 2 * chance
     where = f"The runs at Table 1's catapult value diverge; at K = {RECOVERS:g} " if lost else ""
-    return Finding.of(
+    return Finding.of_values(
         Verdict.DIFFERS
         if learned
         else Verdict.CORRECTED
@@ -236,7 +239,7 @@ def _niws_end_small(name: str) -> Finding:
         verdict, says = Verdict.DIFFERS, "Some keep most of their start."
     if not ends[Phase.CATAPULT]:
         says += " The runs at Table 1's catapult value diverge."
-    return Finding.of(
+    return Finding.of_values(
         verdict, says, disturbed, "final over initial |w_ni|, of the runs that do not diverge"
     )
 

@@ -7,7 +7,8 @@ from typing import Any
 import numpy as np
 import sympy
 
-from nin.companion.claims.ledger import SIGMAS, Finding, Verdict, claim
+from nin.companion.claims.finding import Finding, Verdict
+from nin.companion.claims.ledger import SIGMAS, claim
 from nin.linear import flow, plane
 from nin.linear.model import simulate
 from nin.runs.times import time_to
