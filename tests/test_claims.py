@@ -12,11 +12,11 @@ from nin.companion.claims.ledger import claim, ledger
 
 PINNED = {
     "C1-LIN": Verdict.REPRODUCED,
-    "C1-NET": Verdict.CORRECTED,
+    "C1-NET": Verdict.PARTLY,
     "C2-CE": Verdict.REPRODUCED,
     "C2-MSE": Verdict.CORRECTED,
     "C3": Verdict.CORRECTED,
-    "C4": Verdict.CORRECTED,
+    "C4": Verdict.PARTLY,
     "C5": Verdict.DIFFERS,
     "C6-CE": Verdict.DIFFERS,
     "C6-LIN": Verdict.CORRECTED,
@@ -39,7 +39,7 @@ PINNED = {
     "C17-LIN": Verdict.CORRECTED,
     "C18-CE": Verdict.CORRECTED,
     "C18-MSE": Verdict.CORRECTED,
-    "C19": Verdict.DIFFERS,
+    "C19": Verdict.PARTLY,
     "C20": Verdict.REPRODUCED,
     "C21-LIN": Verdict.CORRECTED,
     "C21-NET": Verdict.CORRECTED,
@@ -52,7 +52,7 @@ PINNED = {
     "C28-LIN": Verdict.CORRECTED,
     "C29": Verdict.REPRODUCED,
     "C30": Verdict.REPRODUCED,
-    "C31": Verdict.REPRODUCED,
+    "C31": Verdict.PROTOCOL,
     "C32-CE": Verdict.REPRODUCED,
     "C33": Verdict.REPRODUCED,
     "EQ2": Verdict.CORRECTED,
@@ -86,7 +86,10 @@ def test_an_id_is_entered_once():
         claim("C20", "again", "here", "index")(lambda: ledger()[0].finding)
 
 
-PINNED_WITHOUT_GRID = set(PINNED)
+PINNED_WITHOUT_GRID = set(
+    "C3 C7 C8 C10-NET C11-NET C15 C21-NET C22 C1-LIN C6-LIN C9 C10 C11 C12 C13 C14-LIN C16 C17-LIN "
+    "C21-LIN C24 C25 C26 C27 C28-LIN C29 C30 EQ2".split()
+)
 """Claims whose tests do not state their grid yet: to become empty, and then to go."""
 
 

@@ -16,6 +16,7 @@ import numpy.typing as npt
 
 from nin.runs.averages import mean
 
+Truth = bool | np.bool_
 FEW = 4
 """Up to so many values of a number are named one by one; of more, the range."""
 
@@ -50,22 +51,27 @@ class Cell:
     value: float
     err: float
     n: int
-    holds: bool
-    mended: bool = False
+    holds: Truth
+    mended: Truth = False
 
     @classmethod
     def of(
-        cls, setting: Mapping[str, Any], values: npt.ArrayLike, holds: bool, mended: bool = False
+        cls, setting: Mapping[str, Any], values: npt.ArrayLike, holds: Truth, mended: Truth = False
     ) -> Cell:
         """Make a cell of the mean of independent values; that of hits is a share."""
-        return cls(setting, *mean(values), np.size(values), bool(holds), bool(mended))
+        return cls(setting, *mean(values), np.size(values), holds, mended)
 
     def __post_init__(self) -> None:
-        """Refuse a cell without a usable number.
+        """Take NumPy's numbers and truth values as plain ones; refuse what is no number.
 
         Raises:
             ValueError: If `value` or `err` is not finite, `err` is negative, or `n` < 1.
         """
+        setting = {k: v.item() if isinstance(v, np.generic) else v for k, v in self.setting.items()}
+        plain = {"setting": setting, "value": float(self.value), "err": float(self.err)}
+        plain |= {"n": int(self.n), "holds": bool(self.holds), "mended": bool(self.mended)}
+        for name, value in plain.items():
+            object.__setattr__(self, name, value)
         _check_number("a cell", self.value, self.err, self.n)
 
     def __str__(self) -> str:
@@ -161,7 +167,7 @@ class Finding:
         """The cell where the claim fares worst: where it fails, and furthest from it."""
 
         def badness(c: Cell) -> tuple[int, float]:
-            return 2 - (c.holds or c.mended) - c.holds, _distance(c.value, self.stated)
+            return 2 - bool(c.holds or c.mended) - bool(c.holds), _distance(c.value, self.stated)
 
         return max(self.cells, key=badness, default=None)
 
