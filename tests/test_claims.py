@@ -11,7 +11,7 @@ from nin.companion.claims.finding import Cell, Finding, Verdict, judge
 from nin.companion.claims.ledger import claim, ledger
 
 PINNED = {
-    "C1-LIN": Verdict.REPRODUCED,
+    "C1-LIN": Verdict.PARTLY,
     "C1-NET": Verdict.PARTLY,
     "C2-CE": Verdict.REPRODUCED,
     "C2-MSE": Verdict.CORRECTED,
@@ -25,18 +25,18 @@ PINNED = {
     "C9": Verdict.REPRODUCED,
     "C10": Verdict.REPRODUCED,
     "C10-NET": Verdict.REPRODUCED,
-    "C11": Verdict.CORRECTED,
+    "C11": Verdict.PARTLY,
     "C11-NET": Verdict.CORRECTED,
-    "C12": Verdict.REPRODUCED,
+    "C12": Verdict.CORRECTED,
     "C12-CE": Verdict.CORRECTED,
-    "C13": Verdict.CORRECTED,
+    "C13": Verdict.PARTLY,
     "C14-CE": Verdict.REPRODUCED,
     "C14-LIN": Verdict.REPRODUCED,
     "C14-MSE": Verdict.CORRECTED,
     "C15": Verdict.DIFFERS,
-    "C16": Verdict.CORRECTED,
+    "C16": Verdict.PARTLY,
     "C17-CE": Verdict.CORRECTED,
-    "C17-LIN": Verdict.CORRECTED,
+    "C17-LIN": Verdict.PARTLY,
     "C18-CE": Verdict.CORRECTED,
     "C18-MSE": Verdict.CORRECTED,
     "C19": Verdict.PARTLY,
@@ -46,8 +46,8 @@ PINNED = {
     "C22": Verdict.CORRECTED,
     "C23": Verdict.CORRECTED,
     "C24": Verdict.CORRECTED,
-    "C25": Verdict.DIFFERS,
-    "C26": Verdict.DIFFERS,
+    "C25": Verdict.PARTLY,
+    "C26": Verdict.PARTLY,
     "C27": Verdict.CORRECTED,
     "C28-LIN": Verdict.CORRECTED,
     "C29": Verdict.REPRODUCED,
@@ -55,6 +55,7 @@ PINNED = {
     "C31": Verdict.PROTOCOL,
     "C32-CE": Verdict.REPRODUCED,
     "C33": Verdict.REPRODUCED,
+    "C34": Verdict.CORRECTED,
     "EQ2": Verdict.CORRECTED,
 }
 """The verdicts as of the committed code and records: a change is news, and belongs in the log."""
@@ -86,10 +87,7 @@ def test_an_id_is_entered_once():
         claim("C20", "again", "here", "index")(lambda: ledger()[0].finding)
 
 
-PINNED_WITHOUT_GRID = set(
-    "C3 C7 C8 C10-NET C11-NET C15 C21-NET C22 C1-LIN C6-LIN C9 C10 C11 C12 C13 C14-LIN C16 C17-LIN "
-    "C21-LIN C24 C25 C26 C27 C28-LIN C29 C30 EQ2".split()
-)
+PINNED_WITHOUT_GRID = set("C3 C7 C8 C10-NET C11-NET C15 C21-NET C22".split())
 """Claims whose tests do not state their grid yet: to become empty, and then to go."""
 
 
@@ -141,6 +139,10 @@ def test_the_grid_s_words_are_those_of_the_cells():
     several = cells(*[HOLDS] * 5)
     assert Finding.over(several, "", "").grid == "K 1 to 5 (5 values); loss ce; 3 seeds each"
     other = Cell({"K": 1, "loss": "mse"}, 1.0, 0.0, 2, holds=True)
+    apart = Cell({"eta": 0.1}, 1.0, 0.0, 3, holds=True)
+    assert Finding.over([*several[:2], apart], "", "").grid == (
+        "K 1, 2; loss ce; and eta 0.1; 3 seeds each"
+    )
     few = Finding.over([*several[:2], other], "", "", counted="draws")
     assert few.grid == "K 1, 2; loss ce, mse (3 of 4 combinations); 2 to 3 draws each"
     assert few.n == 2

@@ -5,8 +5,9 @@ The rules by which cells become a verdict are written here and nowhere else.
 
 from __future__ import annotations
 
+import itertools
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any
@@ -172,6 +173,15 @@ class Finding:
         return max(self.cells, key=badness, default=None)
 
 
+def settings(axes: Mapping[str, Iterable[Any]]) -> list[dict[str, Any]]:
+    """Return all combinations of the axes' values, a setting each.
+
+    >>> settings({"loss": ["ce", "mse"], "K": [0.1]})
+    [{'loss': 'ce', 'K': 0.1}, {'loss': 'mse', 'K': 0.1}]
+    """
+    return [dict(zip(axes, v, strict=True)) for v in itertools.product(*axes.values())]
+
+
 def judge(cells: Sequence[Cell], *, may: bool = False) -> Verdict:
     """Return the verdict over a whole grid.
 
@@ -199,11 +209,16 @@ def judge(cells: Sequence[Cell], *, may: bool = False) -> Verdict:
 
 
 def _grid(cells: Sequence[Cell]) -> str:
-    """Name each axis with the values that occur, and how many of their combinations do."""
-    axes: dict[str, dict[Any, None]] = {}
+    """Name the axes of the cells, those with the same axes together."""
+    groups: dict[tuple[str, ...], list[Cell]] = {}
     for c in cells:
-        for name, value in c.setting.items():
-            axes.setdefault(name, {})[value] = None
+        groups.setdefault(tuple(c.setting), []).append(c)
+    return "; and ".join(map(_axes, groups.values()))
+
+
+def _axes(cells: Sequence[Cell]) -> str:
+    """Name each axis with the values that occur, and how many of their combinations do."""
+    axes = {name: dict.fromkeys(c.setting[name] for c in cells) for name in cells[0].setting}
     words = "; ".join(f"{name} {_values(list(values))}" for name, values in axes.items())
     full = math.prod(len(values) for values in axes.values())
     return words + (f" ({len(cells)} of {full} combinations)" if len(cells) < full else "")
