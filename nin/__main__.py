@@ -204,7 +204,8 @@ def _yaml(text: str, where: str) -> Any:
 
 
 def _claims(options: argparse.Namespace) -> int:
-    from nin.companion.claims.ledger import Verdict, ledger  # noqa: PLC0415
+    from nin.companion.claims.finding import Verdict  # noqa: PLC0415
+    from nin.companion.claims.ledger import ledger  # noqa: PLC0415
 
     claims = ledger()
     if unknown := sorted(set(options.ids) - {c.id for c in claims}):

@@ -10,7 +10,7 @@ from test_claims_borders import page_defaults
 
 from nin.companion.claims import fig1
 from nin.companion.claims import local_curvature as curvature
-from nin.companion.claims.ledger import Verdict
+from nin.companion.claims.finding import Verdict
 from nin.runs.history import History
 from nin.studies import walks
 from nin.studies import windows as runs

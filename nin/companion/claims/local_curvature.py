@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import itertools
 from functools import lru_cache
 
 import numpy as np
 
-from nin.companion.claims.ledger import SIGMAS, Finding, Verdict, claim
+from nin.companion.claims.finding import Cell, Finding, Verdict, judge
+from nin.companion.claims.ledger import SIGMAS, claim
 from nin.companion.course_groups import by_layer_and_strength, phase_slopes, runs_at_layers
 from nin.runs.averages import mean
 from nin.runs.phases import Phase
@@ -79,30 +81,27 @@ def curvature_dictates() -> Finding:
 
 @claim("C33", "Nodes at other layers would see other parts of the Hessian.", "Secs. 4, 5", PAGE)
 def layers_differ() -> Finding:
-    """Compare the ratio of rates at the last and the first hidden layer with the Hessians'."""
+    """Compare the ratio of rates at each later layer and the first with the Hessians'."""
     groups = paper_courses()
-    pairs = []
-    for k in DEEPER_K:
-        for first, last in zip(groups[LAYERS[0], k], groups[LAYERS[-1], k], strict=True):
-            if Phase.CATAPULT not in (first.phase, last.phase):
-                said = last.curvature[:, 0] / first.curvature[:, 0]
-                pairs += list(zip(last.exact / first.exact, said, strict=True))
-    measured, said = np.log(pairs).T
-    off, err = mean(measured - said)
-    follow = bool(np.corrcoef(measured, said)[0, 1] > FOLLOWS)
-    if follow and abs(off) < SIGMAS * err:
-        verdict = Verdict.REPRODUCED
-        says = "They do: "
-    else:
-        verdict, says = Verdict.DIFFERS, "The rates by layer do not follow their Hessians: "
-    return Finding(
-        verdict,
-        f"{says}the last hidden layer's rate is {np.exp(measured.min()):.1f} to "
-        f"{np.exp(measured.max()):.1f} times the first's, by the Hessians "
-        f"{np.exp(said.min()):.1f} to {np.exp(said.max()):.1f}.",
-        float(np.exp(off)),
-        float(np.exp(off) * err),
-        len(measured),
+    cells, measured, said = [], [], []
+    for layer, K in itertools.product(LAYERS[1:], DEEPER_K):
+        pairs = list(zip(groups[LAYERS[0], K], groups[layer, K], strict=True))
+        if any(Phase.CATAPULT in (first.phase, later.phase) for first, later in pairs):
+            continue
+        rates = np.log([later.exact / first.exact for first, later in pairs])  # (seeds, windows)
+        hessians = np.log([b.curvature[:, 0] / a.curvature[:, 0] for a, b in pairs])
+        off, err = mean((rates - hessians).mean(1))
+        good = abs(off) < np.log(SCALE)
+        setting = {"layer": layer.removeprefix("layers."), "K": K}
+        cells.append(Cell(setting, float(np.exp(off)), float(np.exp(off) * err), len(pairs), good))
+        measured.append(rates)
+        said.append(hessians)
+    low, high, least, most = np.exp([f(x) for x in (measured, said) for f in (np.min, np.max)])
+    return Finding.over(
+        cells,
+        f"{'They do' if judge(cells) == Verdict.REPRODUCED else 'Not always'}: a later layer's "
+        f"rate is {low:.1f} to {high:.1f} times the first's, by the Hessians {least:.1f} to "
+        f"{most:.1f}.",
         "that ratio of rates, measured over the Hessians', geometric mean outside catapults",
     )
 

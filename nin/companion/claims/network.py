@@ -7,9 +7,10 @@ import dataclasses
 import numpy as np
 import torch
 
-from nin.companion.claims.ledger import Finding, Verdict, claim
+from nin.companion.claims.finding import Cell, Finding, Verdict
+from nin.companion.claims.ledger import claim
 from nin.companion.claims.phase_borders import factorial_borders, factors_off
-from nin.companion.claims.table1 import PAGES, SEEDS, table1_histories
+from nin.companion.claims.table1 import PAGES, SEEDS, SWEEPS, at, sweep, table1_histories
 from nin.linear import plane
 from nin.linear.model import simulate
 from nin.networks.attachment import one_node
@@ -29,17 +30,11 @@ from nin.studies.borders.grid import (
 from nin.studies.borders.prediction import second_order_curvature
 from nin.studies.borders.search import BORDERS_SHELF, find_borders
 from nin.studies.experiments import FIG3, TABLE1, experiment
-from nin.studies.run import recorded
 from nin.studies.study import images
 from nin.theory import noise_map
 
 PAGE = "figures/network_borders"
-SWEEPS = {
-    "fig2": (5, 10, 15, 20, 25, 30, 35, 38, 40, 42, 44, 47, 50, 60),
-    "fig3": (1e-4, 1e-3, 0.01, 0.03, 0.06, 0.1, 0.2, 0.3, 0.4, 0.6, 0.8, 1.0, 1.2, 1.4, 1.8, 2.5),
-}
-"""Noise variances, in Table 1's unit, of the sweeps on the pages of the two figures."""
-SWEEP_SEEDS, SWEEP_EPOCHS = (0, 1, 2), 5
+LOSSES = {"mse": "the squared error", "ce": "cross-entropy"}
 LAMBDA_DIV = float(noise_map.LAMBDA_DIV)
 
 
@@ -51,29 +46,25 @@ LAMBDA_DIV = float(noise_map.LAMBDA_DIV)
 )
 def four_phases_network() -> Finding:
     """Follow each seed of both losses through its sweep: is the order of phases ever broken?"""
-    ordered, missing = [], []
-    for name, strengths in SWEEPS.items():
-        base = dataclasses.replace(experiment(name), epochs=SWEEP_EPOCHS, evaluations=1)
-        seen: set[Phase] = set()
-        for seed in SWEEP_SEEDS:
-            runs = recorded([base.at(K, seed=seed) for K in strengths], PAGES[name])
-            phases = [classify_phase(h).phase for h in runs]
-            ordered.append([list(Phase).index(p) for p in phases])
-            seen |= set(phases)
-        loss = {"mse": "the squared error", "ce": "cross-entropy"}[base.loss]
-        missing += [f"{p} is missing with {loss}" for p in Phase if p not in seen]
-    share, err = mean([o == sorted(o) for o in ordered])
-    good = share > 0.9
-    return Finding(
-        Verdict.DIFFERS if not good else Verdict.CORRECTED if missing else Verdict.REPRODUCED,
+    cells, missing = [], []
+    for name in SWEEPS:
+        runs, loss = sweep(name), experiment(name).loss
+        phases = [
+            [classify_phase(h).phase for h in seed] for seed in zip(*runs.values(), strict=True)
+        ]
+        ordered = [o == sorted(o) for o in ([list(Phase).index(p) for p in row] for row in phases)]
+        never = [p for p in Phase if not any(p in row for row in phases)]
+        missing += [f"{p} is missing with {LOSSES[loss]}" for p in never]
+        strengths = f"{min(runs):g} to {max(runs):g} ({len(runs)})"
+        setting = {"figure": name.removeprefix("fig"), "loss": loss, "K": strengths}
+        cells.append(Cell.of(setting, ordered, all(ordered) and not never))
+    return Finding.over(
+        cells,
         "Same weights, same batches, another variance: the phases follow each other in order"
         + (f", but {' and '.join(missing)}." if missing else " and all four occur.")
-        if good
+        if all(c.value == 1 for c in cells)
         else "Phases step back as the noise grows.",
-        share,
-        err,
-        len(ordered),
-        "share of seeds whose phases are in order at all strengths of a sweep, both losses",
+        "share of seeds whose phases are in order at all strengths of a sweep",
     )
 
 
@@ -109,9 +100,9 @@ def catapult_ce() -> Finding:
         left.append(slower[-1] / more_noise)
     value, err = mean(left)
     good = all(grew) and all(flatter) and np.mean(slower) < 1 and value + 3 * err < 1
-    return Finding(
-        Verdict.DIFFERS if not good else Verdict.CORRECTED if any(rose_too) else
-        Verdict.REPRODUCED,
+    setting = at("fig3", TABLE1["fig3"]["catapult"])
+    return Finding.over(
+        [Cell.of(setting, left, good and not any(rose_too), good)],
         "The loss and the NIWs grow and recover, the next layer ends smaller than it began while "
         f"that of the decay runs grows, and then the NIWs decay at {np.mean(slower):.2f} of the "
         f"rate of those, in spite of {more_noise:.0f} times the noise variance. "
@@ -119,9 +110,6 @@ def catapult_ce() -> Finding:
            any(rose_too) else "The next layer falls while the NIWs rise.")
         if good
         else "Not all of it is seen in all runs.",
-        value,
-        err,
-        len(left),
         "late decay rate of |w_ni| per noise variance, catapult runs over decay runs",
     )  # fmt: skip
 
@@ -231,7 +219,7 @@ def linear_decay_border(steps: int) -> float:
     PAGES["fig3"],
 )
 def noise_off() -> Finding:
-    """Check that evaluation is blind to the noise, and measure what the noise would change.
+    """Measure what the noise would change, and refuse an evaluation that is not blind to it.
 
     The clean loss of a record's step 0 is computed again here, by a network without noise weights.
     Later, the noisy accuracy of batches stands beside the clean one.
@@ -244,19 +232,19 @@ def noise_off() -> Finding:
     with torch.no_grad():
         one_node(model)[1].w_ni.zero_()
         total = e.criterion().values(model(data.train_x), data.train_y).mean()
-    blind = abs(float(total) / histories[0].train_loss[0] - 1) < 1e-5  # float32 sums
+    if abs(float(total) / histories[0].train_loss[0] - 1) > 1e-5:  # float32 sums
+        raise ArithmeticError("our clean loss depends on the noise weights")
     for h in histories:
         for steps, gap in ((h.steps_per_epoch, early), (h.step[-1], lost)):
             near = (h.step > 0.8 * steps) & (h.step <= steps)
             clean = np.interp(h.step[near], h.eval_step, h.train_accuracy)
             gap.append(float((clean - h.accuracy[near]).mean()))
-    return Finding.of(
-        Verdict.REPRODUCED if blind else Verdict.DIFFERS,
+    found = Finding.over(
+        [Cell.of(at("fig3", TABLE1["fig3"]["catapult"]), lost, holds=True)],
         "Here too, exactly. It matters while the NIWs are large: at the end of the first epoch of "
         f"the catapult runs the noise costs {np.mean(early):.2f} of accuracy, at the end of "
-        "training a little."
-        if blind
-        else "Our clean loss depends on the noise.",
-        lost,
+        "training a little.",
         "training accuracy with the noise off minus on, end of the catapult runs",
+        stated=0,
     )
+    return dataclasses.replace(found, verdict=Verdict.PROTOCOL)

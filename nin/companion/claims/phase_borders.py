@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import dataclasses
+import itertools
 from functools import lru_cache
 
 import numpy as np
 
-from nin.companion.claims.ledger import Finding, Verdict, claim
+from nin.companion.claims.finding import Cell, Finding, Verdict, judge
+from nin.companion.claims.ledger import claim
 from nin.companion.comparisons import compare
 from nin.runs.averages import mean, middle
 from nin.studies.borders.forecasts import Forecast, forecast
@@ -82,14 +84,15 @@ def table_1_mse() -> Finding:
     border = f"training diverges above {K.mean():.3g} in its unit, from {K.min():.3g} to "
     says = f"{border}{K.max():.3g} by seed"
     n = len(K)
-    share = shares["catapult"]
-    return Finding(
-        Verdict.DIFFERS if wrong else Verdict.REPRODUCED,
+    cells = [
+        Cell({"figure": "2", "K": TABLE1["fig2"][phase]}, share, (share * (1 - share) / n) ** 0.5,
+             n, share > 0.5)
+        for phase, share in shares.items()
+    ]  # fmt: skip
+    return Finding.over(
+        cells,
         f"Not for {' and '.join(wrong)}: {says}." if wrong else f"For most seeds: {says}.",
-        share,
-        float(np.sqrt(share * (1 - share) / n)),
-        n,
-        "share of seeds in the catapult phase at its value of Table 1",
+        "share of seeds in the phase of Table 1",
     )
 
 
@@ -179,38 +182,37 @@ def bounded_activations() -> Finding:
     Learning is compared at the strongest noise, after a short and a long training, with that at
     the weakest.
     """
-    diverged: list[bool] = []
-    share: list[float] = []
-    learned: dict[str, list[float]] = {"weak": [], "strong": [], "long": []}
-    for loss in FACTORIAL_LEVELS["loss"]:
-        tanh = dataclasses.replace(FACTORIAL_BASE, activation="tanh", loss=loss)
-        diverged += np.isfinite(factorial_borders()[tanh]["divergent"]).tolist()
-        for activation in BOUNDED:
-            short, long = bounded_outcomes(loss, activation)
-            diverged += [*short.diverged.ravel(), *long.diverged.ravel()]
-            share += short.saturated[-1].tolist()
-            learned["weak"] += short.accuracy[0].tolist()
-            learned["strong"] += short.accuracy[-1].tolist()
-            learned["long"] += long.accuracy[-1].tolist()
-    weak, strong, later = (float(np.mean(a)) for a in learned.values())
-    value, err = mean(share)
-    numbers = f"after one epoch accuracy is {strong:.2f} in place of {weak:.2f}"
-    if any(diverged) or strong > weak / 2:
-        verdict, says = Verdict.DIFFERS, "Some runs diverge, or learn nonetheless."
-    elif value < 0.5:
-        verdict, says = Verdict.DIFFERS, f"No run diverges, few neurons saturate; {numbers}."
-    elif later > 1.5 * strong:
-        verdict = Verdict.CORRECTED
-        says = (
-            f"No run diverges, however strong the noise; most neurons saturate, and {numbers}. But "
-            f"learning is slow rather than at an end: {BOUNDED_EPOCHS[1]} epochs reach {later:.2f}."
+    cells, ends = [], []
+    for loss, activation in itertools.product(FACTORIAL_LEVELS["loss"], BOUNDED):
+        short, long = bounded_outcomes(loss, activation)
+        weak, strong, later = (
+            float(a.mean()) for a in (short.accuracy[0], short.accuracy[-1], long.accuracy[-1])
         )
-    else:
-        verdict = Verdict.REPRODUCED
-        says = f"No run diverges, however strong the noise; most neurons saturate, and {numbers}."
-    return Finding(
-        verdict, says, value, err, len(share), "share of saturated neurons at the largest noise"
+        share = short.saturated[-1]
+        fails = not (short.diverged.any() or long.diverged.any()) and strong < weak / 2
+        fails &= share.mean() > 0.5 and not _has_border(loss, activation)
+        setting = {"activation": activation, "loss": loss, "sigma_eps": BOUNDED_SIGMA_EPS[-1]}
+        cells.append(Cell.of(setting, share, fails and later < 1.5 * strong, fails))
+        ends.append((weak, strong, later))
+    weak, strong, later = np.mean(ends, 0)
+    verdict = judge(cells)
+    says = (
+        "No run diverges, however strong the noise; most neurons saturate, and after one epoch "
+        f"accuracy is {strong:.2f} in place of {weak:.2f}."
     )
+    if verdict == Verdict.CORRECTED:
+        says += f" But learning is slow rather than at an end: {BOUNDED_EPOCHS[1]} epochs reach "
+        says += f"{later:.2f}."
+    elif verdict != Verdict.REPRODUCED:
+        says = "Some runs diverge, or learn nonetheless, or few of their neurons saturate."
+    return Finding.over(cells, says, "share of saturated neurons at the largest noise")
+
+
+def _has_border(loss: str, activation: str) -> bool:
+    """Return whether the factorial found a border of divergence for an activation in it."""
+    e = dataclasses.replace(FACTORIAL_BASE, activation=activation, loss=loss)
+    borders = factorial_borders().get(e)
+    return borders is not None and bool(np.isfinite(borders["divergent"]).any())
 
 
 def bounded_outcomes(loss: str, activation: str) -> tuple[Outcomes, Outcomes]:
