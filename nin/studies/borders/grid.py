@@ -60,6 +60,12 @@ BOUNDED_SIGMA_EPS = (3.0, 10.0, 30.0, 60.0, 100.0, 200.0, 300.0, 1000.0, 3000.0)
 """Where bounded activations are compared with ReLU: its borders, and far to either side."""
 BOUNDED_EPOCHS, BOUNDED_LONG = (1, 5), 3
 """Lengths of those runs; the longer ones at the strongest few strengths only."""
+BEYOND_ACTIVATIONS = ("relu", "gelu", "softplus", "relu_squared", "square")
+"""Of the networks whose second order is asked at their border of divergence: three that grow
+linearly, and two that grow faster."""
+BEYOND_ETA = {512: 0.003, 256: 0.001}
+"""Their learning rates by width: with these, all of them are stable without noise."""
+BEYOND_SEEDS, BEYOND_K = (0, 1, 2, 3, 4), {"mse": (0.05, 500.0), "ce": (0.005, 50.0)}
 FINE, COARSE = 0.025, 0.03
 """Tolerances in sigma_eps, of Table 1's borders and of the others; brackets end narrower."""
 
@@ -115,6 +121,16 @@ def factorial(
         for values in itertools.product(*(levels[f] for f in group))
     ]
     return list(dict.fromkeys(found))
+
+
+def beyond_second_order() -> list[Experiment]:
+    """Return the networks whose second order is asked at their border of divergence."""
+    return [
+        dataclasses.replace(FACTORIAL_BASE, width=width, eta=eta, activation=activation, loss=loss)
+        for width, eta in BEYOND_ETA.items()
+        for loss in FACTORIAL_LEVELS["loss"]
+        for activation in BEYOND_ACTIVATIONS
+    ]
 
 
 def agreement(borders: Mapping[str, np.ndarray], base: Experiment, name: str) -> dict[str, float]:
