@@ -66,6 +66,8 @@ linearly, and two that grow faster."""
 BEYOND_ETA = {512: 0.003, 256: 0.001}
 """Their learning rates by width: with these, all of them are stable without noise."""
 BEYOND_SEEDS, BEYOND_K = (0, 1, 2, 3, 4), {"mse": (0.05, 500.0), "ce": (0.005, 50.0)}
+PARTS_ETA, PARTS_K = (0.01, 0.03), (0.15, 2.5)
+"""Learning rates at which it is asked what the images do to cross-entropy, and where to look."""
 FINE, COARSE = 0.025, 0.03
 """Tolerances in sigma_eps, of Table 1's borders and of the others; brackets end narrower."""
 
@@ -131,6 +133,11 @@ def beyond_second_order() -> list[Experiment]:
         for loss in FACTORIAL_LEVELS["loss"]
         for activation in BEYOND_ACTIVATIONS
     ]
+
+
+def parts_grid() -> list[Experiment]:
+    """Return the networks of which it is asked what the images do."""
+    return [dataclasses.replace(FACTORIAL_BASE, loss="ce", eta=eta) for eta in PARTS_ETA]
 
 
 def agreement(borders: Mapping[str, np.ndarray], base: Experiment, name: str) -> dict[str, float]:
