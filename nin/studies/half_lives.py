@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -158,7 +159,7 @@ def _parse(asked: HalfLife, arrays: dict[str, Any]) -> Halved:
     weight = np.ones(n)
     if arrays["done"]:  # of the last step, the part up to one half
         weight[-1] = 1 - (fall.sum() - np.log(2)) / fall[-1]
-    rates = np.repeat(arrays["rates"].astype(float), asked.stride, 0)[:n]
+    rates = np.repeat(_filled(arrays["rates"].astype(float)), asked.stride, 0)[:n]
     return Halved(
         asked.experiment,
         float(weight.sum()) if arrays["done"] else float("inf"),
@@ -168,3 +169,14 @@ def _parse(asked: HalfLife, arrays: dict[str, Any]) -> Halved:
         dict(zip(PARTS, (weight @ rates).tolist(), strict=True)),
         arrays["made"],
     )
+
+
+def _filled(rates: np.ndarray) -> np.ndarray:
+    """Return rates, (looks, parts), with a line through what a look could not tell."""
+    looks = np.arange(len(rates))
+    columns = [
+        np.interp(looks, looks[known], column[known])
+        for column in rates.T
+        for known in [np.isfinite(column)]
+    ]
+    return np.stack(columns, 1)
