@@ -134,9 +134,8 @@ def half_lives(experiments: Sequence[Experiment], shelf: Shelf) -> list[Halved]:
 
 def decay_runs(base: Experiment = FIG1, seeds: Sequence[int] = SEEDS) -> list[Experiment]:
     """Return the runs of Fig. 1 (right) in the decay phase, each as long as it needs."""
-    return [
-        base.at(K, seed=seed, epochs=max(1, round(0.06 / K))) for K in K_VALUES for seed in seeds
-    ]
+    epochs = {K: math.ceil(0.06 / K) for K in K_VALUES}
+    return [base.at(K, seed=seed, epochs=epochs[K]) for seed in seeds for K in K_VALUES]
 
 
 def _halved(asked: HalfLife, shelf: Shelf) -> Halved:
