@@ -23,8 +23,8 @@ from nin.studies.study import Shelf, bare, kept, train_runs
 from nin.studies.sweep import kept_all
 
 HALF_LIVES = Shelf(RESULTS / "half_lives", "fig1_timescales", may_make=False)
-K_VALUES = (0.02, 0.05, 0.1, 0.2, 0.35, 0.5, 0.7)
-"""The strengths of Fig. 1 (right) at which |w_ni| halves within three epochs, in decay."""
+K_VALUES = (0.02, 0.05, 0.1, 0.2, 0.5)
+"""Strengths of Fig. 1 (right) at which |w_ni| halves within three epochs, in the decay phase."""
 SEEDS = (0, 1, 2)
 _LOOKS = 80  # at the rates on the way, about: they change little from one step to the next
 PARTS = ("curvature", "kinks", "bend", "kick")
