@@ -46,10 +46,13 @@ def test_the_half_life_is_that_of_the_run_and_the_fall_is_ln_2(halved: Halved) -
     assert halved.fall == pytest.approx(np.log(2), rel=1e-12)  # by its definition
 
 
-def test_the_parts_are_those_that_a_watch_sees(halved: Halved) -> None:
+def test_the_parts_are_those_that_a_watch_sees(shelf: Shelf) -> None:
+    strong = SMALL.at(0.2, epochs=1)
+    assert stride_at(strong.K) == 1
+    [halved] = half_lives([strong], shelf)
     n = int(np.ceil(halved.steps))
-    watch = Watch(SMALL.eta, SMALL.criterion(), (0,), n)
-    train_runs([SMALL], evaluations=0, observer=watch, progress=False)
+    watch = Watch(strong.eta, strong.criterion(), (0,), n)
+    train_runs([strong], evaluations=0, observer=watch, progress=False)
     weight = np.ones(n)
     weight[-1] = halved.steps - (n - 1)
     for name in PARTS:
