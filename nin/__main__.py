@@ -50,7 +50,7 @@ _VARIABLE: dict[str, tuple[type, str]] = {
     "epochs": (int, "passes over the training images"),
     "depth": (int, "hidden layers"),
     "width": (int, "neurons of each"),
-    "activation": (str, "relu, tanh, gelu, softplus, sigmoid or linear"),
+    "activation": (str, "relu, tanh, gelu, softplus, sigmoid, linear, relu_squared or square"),
     "layer": (str, "which layer the node is wired to: layers.0 is the first"),
     "fixed": (bool, "each image keeps its eps, in place of a new one each epoch"),
     "noise": (str, "law of eps: gaussian, uniform or rademacher"),

@@ -65,6 +65,14 @@ IMAGES_BASE = dataclasses.replace(FIG2, width=256, batch_size=100)
 IMAGES_ETAS = (0.003, 0.01, 0.03)
 """In turn along the grid of the squared error, so that sigma_eps spans two decades."""
 IMAGES_STEPS, IMAGES_SEEDS = 84, (0, 1, 2)
+BEYOND_ACTIVATIONS = ("relu", "gelu", "softplus", "relu_squared", "square")
+"""Of the networks whose second order is asked at their border of divergence: three that grow
+linearly, and two that grow faster."""
+BEYOND_ETA = {512: 0.003, 256: 0.001}
+"""Their learning rates by width: with these, all of them are stable without noise."""
+BEYOND_SEEDS, BEYOND_K = (0, 1, 2, 3, 4), {"mse": (0.05, 500.0), "ce": (0.005, 50.0)}
+PARTS_ETA, PARTS_K = (0.01, 0.03), (0.15, 2.5)
+"""Learning rates at which it is asked what the images do to cross-entropy, and where to look."""
 FINE, COARSE = 0.025, 0.03
 """Tolerances in sigma_eps, of Table 1's borders and of the others; brackets end narrower."""
 
@@ -143,6 +151,21 @@ def with_images(base: Experiment) -> list[Experiment]:
         *squares, dataclasses.replace(mse, batch_size=500), *classes,
         *(e for e in factorial(dataclasses.replace(ce, d_out=10), others)),
     ]))  # fmt: skip
+
+
+def beyond_second_order() -> list[Experiment]:
+    """Return the networks whose second order is asked at their border of divergence."""
+    return [
+        dataclasses.replace(FACTORIAL_BASE, width=width, eta=eta, activation=activation, loss=loss)
+        for width, eta in BEYOND_ETA.items()
+        for loss in FACTORIAL_LEVELS["loss"]
+        for activation in BEYOND_ACTIVATIONS
+    ]
+
+
+def parts_grid() -> list[Experiment]:
+    """Return the networks of which it is asked what the images do."""
+    return [dataclasses.replace(FACTORIAL_BASE, loss="ce", eta=eta) for eta in PARTS_ETA]
 
 
 def agreement(borders: Mapping[str, np.ndarray], base: Experiment, name: str) -> dict[str, float]:

@@ -18,6 +18,7 @@ from typing import Any
 import numpy as np
 
 from nin.folders import RESULTS
+from nin.networks.data import Dataset
 from nin.runs.bisection import find_border
 from nin.runs.history import History
 from nin.runs.phases import SURGE, Phase, PhaseFinding, classify_phase
@@ -303,7 +304,7 @@ def trials(base: Experiment, seeds: Sequence[int], steps: int, shelf: Shelf) -> 
     return [Trials(one, shelf) for one in asked]
 
 
-def first_steps(e: Experiment, steps: int) -> History:
+def first_steps(e: Experiment, steps: int, data: Dataset | None = None) -> History:
     """Train an experiment's first steps.
 
     Whole epochs are those of the experiment itself, sample for sample. Less than an epoch takes as
@@ -312,12 +313,13 @@ def first_steps(e: Experiment, steps: int) -> History:
     Args:
         e: The experiment.
         steps: SGD steps: within one epoch, or whole epochs.
+        data: What to train on; default `images` of the experiment.
 
     Raises:
         ValueError: If the steps are neither within one epoch nor whole epochs.
     """
     epochs = _epochs(steps, e)
-    data = images_of(e)
+    data = images_of(e) if data is None else data
     if epochs == 0:
         n = steps * e.batch_size
         data = dataclasses.replace(data, train_x=data.train_x[:n], train_y=data.train_y[:n])
