@@ -4,6 +4,7 @@
 - A rebuild notices a change in the package or in a style.
 - The ``provenance`` directive shows how an executed figure page came to be.
 - Docstrings stay readable in the source: Google style, with little markup.
+- The search shows chapters before the listing of the package.
 - Two flaws of the theme's scripts, which would show as console errors, are mended.
 """
 
@@ -127,6 +128,7 @@ def setup(app: Sphinx) -> dict[str, object]:
     os.environ["PYTHONPATH"] = os.pathsep.join(path for path in paths if path)
     os.environ.pop("MPLBACKEND", None)  # a kernel that inherits "agg" puts no figure on its page
     app.add_directive("provenance", Provenance)
+    app.config.html_search_scorer = str(Path(__file__).with_name("scorer.js"))
     app.connect("config-inited", notice_changes, priority=1)  # before the cache is opened
     app.connect("autodoc-process-docstring", read_docstring_as_text, priority=400)  # as written
     app.connect("html-page-context", tidy_scripts, priority=900)  # after all scripts are in
