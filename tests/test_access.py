@@ -22,8 +22,6 @@ UNREACHABLE = """() => [...document.querySelectorAll("article *")].filter(box =>
     /auto|scroll/.test(getComputedStyle(box).overflowX) && box.scrollWidth > box.clientWidth + 1
     && box.clientWidth && box.tabIndex < 0 && !box.querySelector("a, button, input, select"))
   .map(box => box.outerHTML.slice(0, 100))"""
-CAPTIONED = {"borders.ipynb"}
-"""Pages whose figures have a caption alone: to be emptied."""
 MOST = 1_650_000
 """Bytes of a first load besides figures and live data, uncompressed; a server's gzip sends a third.
 
@@ -142,8 +140,6 @@ def test_a_page_is_light(browser: Browser, built_book: Path) -> None:
 def image_cells() -> list[tuple[str, dict[str, Any]]]:
     cells = []
     for path in sorted((ROOT / "book").rglob("*.ipynb")):
-        if path.name in CAPTIONED:
-            continue
         for cell in json.loads(path.read_text(encoding="utf8"))["cells"]:
             kinds = {kind for o in cell.get("outputs", []) for kind in o.get("data", {})}
             if any(kind.startswith("image/") for kind in kinds):
