@@ -48,13 +48,26 @@ def runs() -> dict[Experiment, list[RunRecord]]:
 
 
 def test_the_table_sets_the_phase_of_most_seeds_beside_the_paper_s(runs) -> None:
-    assert [
-        line.split(" found: ")[1] for line in readings.phase_table(runs, "fig3").split("\n")
-    ] == [
-        "decay      in 3 of 3 seeds;  paper: decay",
-        "catapult   in 2 of 3 seeds;  paper: catapult",
-        "divergent  in 3 of 3 seeds;  paper: not in Table 1",
-    ]
+    columns = readings.phase_table(runs, "fig3").columns
+    assert columns["$K$"] == pytest.approx([0.1, 1, 2])
+    assert columns["paper"] == ["decay", "catapult", "not in Table 1"]
+    assert columns["found"] == ["decay", "catapult", "divergent"]
+    assert columns["share of seeds"] == ["3 of 3", "2 of 3", "3 of 3"]
+
+
+def test_table_1_has_both_losses_at_the_paper_s_strengths() -> None:
+    columns = readings.table1_beside_runs().columns
+    assert columns["$K$"] == pytest.approx([1e-4, 30, 47, 50, 1e-4, 0.1, 1, 1.8])
+    assert columns["loss"] == ["squared error"] * 4 + ["cross-entropy"] * 4
+    assert columns["paper"] == [phase.value for phase in Phase] * 2
+
+
+def test_courses_are_medians_over_seeds_and_accuracies_have_their_spread(runs) -> None:
+    table = readings.course_table(runs, "fig3", "w_ni")  # |w_ni| stands in for the next layer
+    assert table.columns["noisy loss, peak"] == [1, 9, 99]
+    assert table.columns[r"$|w_{\rm NI}|$, end"] == [0.2, 0.5, 9]
+    assert table.columns["$|W^{(1)}|$, end"] == table.columns[r"$|w_{\rm NI}|$, end"]
+    assert table.columns["test accuracy"] == [(1, 0)] * 3
 
 
 def test_each_panel_has_the_runs_of_one_strength(runs) -> None:

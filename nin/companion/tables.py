@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import csv
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from html import escape
 from io import StringIO
@@ -49,6 +49,19 @@ class Table:
     caption: str
     columns: Mapping[str, Sequence[Cell]]
     heads: int = 1
+
+    @classmethod
+    def of_rows(
+        cls,
+        name: str,
+        caption: str,
+        heads: Sequence[str],
+        rows: Iterable[Sequence[Cell]],
+        n: int = 1,
+    ) -> Table:
+        """Make a table of its rows; `n` is how many of the first columns name them."""
+        columns = [list(column) for column in zip(*rows, strict=True)] or [[] for _ in heads]
+        return cls(name, caption, dict(zip(heads, columns, strict=True)), n)
 
     def __post_init__(self) -> None:
         """Refuse a ragged table."""
