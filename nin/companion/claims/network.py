@@ -35,7 +35,7 @@ from nin.theory import noise_map
 
 PAGE = "figures/network_borders"
 SWEEPS = {
-    "fig2": (5, 10, 15, 20, 25, 30, 35, 38, 40, 42, 44, 47, 50, 60),
+    "fig2": (1e-4, 0.1, 1, 5, 10, 15, 20, 25, 30, 35, 38, 40, 42, 44, 47, 50, 60),
     "fig3": (1e-4, 1e-3, 0.01, 0.03, 0.06, 0.1, 0.2, 0.3, 0.4, 0.6, 0.8, 1.0, 1.2, 1.4, 1.8, 2.5),
 }
 """Noise variances, in Table 1's unit, of the sweeps on the pages of the two figures."""
