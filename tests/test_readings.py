@@ -55,6 +55,10 @@ def test_the_table_sets_the_phase_of_most_seeds_beside_the_paper_s(runs) -> None
     assert columns["share of seeds"] == ["3 of 3", "2 of 3", "3 of 3"]
 
 
+def test_only_runs_at_table_1_s_strengths_can_agree_with_it(runs) -> None:
+    assert readings.as_table1_says(runs, "fig3") == (5, 6)  # of 3 in decay and 3 in the catapult
+
+
 def test_table_1_has_both_losses_at_the_paper_s_strengths() -> None:
     columns = readings.table1_beside_runs().columns
     assert columns["$K$"] == pytest.approx([1e-4, 30, 47, 50, 1e-4, 0.1, 1, 1.8])

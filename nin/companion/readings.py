@@ -56,6 +56,23 @@ def phase_table(runs: Runs, name: str) -> Table:
     return Table.of_rows(f"{name}_phases", caption, _PHASE_HEADS, rows)
 
 
+def as_table1_says(runs: Runs, name: str) -> tuple[int, int]:
+    """Return how many runs are in the phase of Table 1, of those at its strengths.
+
+    Args:
+        runs: The runs.
+        name: Row of Table 1, ``"fig2"`` or ``"fig3"``.
+    """
+    paper = {round(K, 6): phase for phase, K in TABLE1[name].items()}
+    agree = [
+        classify_phase(r.history).phase == paper[round(e.K, 6)]
+        for e, records in runs.items()
+        for r in records
+        if round(e.K, 6) in paper
+    ]
+    return sum(agree), len(agree)
+
+
 def table1_beside_runs() -> Table:
     """Return Table 1 for both losses, with the phases of the runs on record."""
     rows = []
