@@ -147,7 +147,11 @@ def _html(text: str) -> str:
 def _plain(text: str) -> str:
     r"""Return text whose TeX a terminal can show.
 
-    >>> _plain(r"$|w_{\rm NI}|$, end over start")
-    '|w_NI|, end over start'
+    >>> _plain(r"$|w_{\rm NI}|$ over $\sigma_\epsilon$")
+    '|w_NI| over sigma_eps'
     """
-    return re.sub(r"\$(.+?)\$", lambda tex: re.sub(r"\\rm |[\\{}]", "", tex[1]), text)
+
+    def plain(tex: re.Match[str]) -> str:
+        return re.sub(r"\\rm |[\\{}]", "", tex[1].replace(r"\epsilon", "eps"))
+
+    return re.sub(r"\$(.+?)\$", plain, text)

@@ -39,7 +39,7 @@ def draw_losses(ax: Axes, histories: Sequence[History]) -> None:
     """
     draw_course(ax, histories, "loss", color="#BBA2CC", label="training loss, noise on")
     for quantity, color, name, width in (
-        ("train_loss", TRAIN, "training loss", 2.8), ("val_loss", TEST, "test loss", 1.0)
+        ("train_loss", TRAIN, "training loss", 3.4), ("val_loss", TEST, "test loss", 1.1)
     ):  # fmt: skip
         draw_course(ax, histories, quantity, color=color, label=f"{name}, $\\epsilon=0$", lw=width)
     ax.set_yscale("log")
@@ -48,8 +48,8 @@ def draw_losses(ax: Axes, histories: Sequence[History]) -> None:
 def draw_accuracies(ax: Axes, histories: Sequence[History]) -> None:
     """Draw the clean accuracies, dashed, on top of each other like the losses."""
     for quantity, color, name, width in (
-        ("train_accuracy", TRAIN, "training accuracy", 2.8),
-        ("val_accuracy", TEST, "test accuracy", 1.0),
+        ("train_accuracy", TRAIN, "training accuracy", 3.4),
+        ("val_accuracy", TEST, "test accuracy", 1.1),
     ):
         label, dashes = f"{name}, $\\epsilon=0$", (6 / width, 3 / width)  # alike on paper
         style: dict[str, Any] = {"lw": width, "dashes": dashes}
@@ -157,7 +157,7 @@ def draw_phase_bar(
         phases.setdefault(sigma, set()).add(phase)
     for (a, at_a), (b, at_b) in pairwise(sorted(phases.items())):
         if at_a == at_b and len(at_a) == 1:
-            ax.axvspan(a, b, color=PHASE_COLORS[next(iter(at_a))], lw=0)
+            ax.axvspan(a, b, color=PHASE_COLORS[next(iter(at_a))], lw=0.6)
     count = {sigma: 0 for sigma in phases}
     for sigma, phase in found:
         y = 0.15 + 0.1 * count[sigma]
