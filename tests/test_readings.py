@@ -118,3 +118,18 @@ def test_a_test_loss_ends_where_its_mean_is_lowest_and_times_are_epochs() -> Non
 
 def test_minutes_are_those_of_all_runs(runs) -> None:
     assert readings.minutes(runs) == 9 * 1.5
+
+
+def test_a_decay_is_told_with_and_without_a_shape() -> None:
+    t = np.linspace(0, 5, 60)
+    rng = np.random.default_rng(0)
+    noise = np.exp(0.01 * rng.standard_normal((4, 60)))
+    cells = dict(
+        zip(readings.DECAY_HEADS, readings.decay_cells(t, np.exp(-t) * noise), strict=True)
+    )
+    assert cells["shape"] == "exponential"
+    for head in (r"$\tau$ of the fit", "to $1/e$"):
+        value, err = cells[head]  # type: ignore[misc]
+        assert abs(value - 1) < 5 * err + 0.01  # 5 standard errors; a first crossing comes early
+    flat = readings.decay_cells(t[:5], np.ones((2, 5)))  # too short for a fit, and it never falls
+    assert str(flat[0]).startswith("no fit") and flat[-2][0] == np.inf  # type: ignore[index]

@@ -54,9 +54,13 @@ def with_error(value: float, err: float) -> str:
 
     >>> with_error(0.4501, 0.0213), with_error(5120.4, 33.3), with_error(2.0, 0.0)
     ('0.450 ± 0.021', '5120 ± 33', '2 ± 0')
+    >>> with_error(2.5, float("nan")), with_error(float("inf"), float("nan"))
+    ('2.5', '∞')
     """
-    if not (np.isfinite([value, err]).all() and err > 0):
-        return f"{number_text(value)} ± {number_text(err)}"
+    if not np.isfinite([value, err]).all():
+        return number_text(value)
+    if err <= 0:
+        return f"{number_text(value)} ± 0"
     decimals = max(0, 1 - floor(log10(err)))
     return f"{value:.{decimals}f} ± {err:.{decimals}f}"
 

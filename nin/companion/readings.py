@@ -7,10 +7,13 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 
 from nin.companion.claims.table1 import table1_histories
+from nin.companion.digits import number_text
 from nin.companion.tables import Cell, Table
 from nin.runs.averages import course
+from nin.runs.decay_fit import fit_decay
 from nin.runs.history import History
 from nin.runs.phases import Phase, classify_phase, most_common_phase
+from nin.runs.times import initial_time, time_to
 from nin.studies.experiments import TABLE1, Experiment, experiment
 from nin.studies.run import RunRecord
 
@@ -123,6 +126,30 @@ def course_table(runs: Runs, name: str, next_layer: str) -> Table:
         "noise off, mean and standard deviation. A diverged run counts up to its last finite step."
     )
     return Table.of_rows(f"{name}_courses", caption, heads, rows)
+
+
+DECAY_HEADS = (
+    "shape", r"$\tau$ of the fit", "95% of it", "$p$", "misfit", "floor", "to $1/e$", "initial",
+)  # fmt: skip
+"""What `decay_cells` returns."""
+
+
+def decay_cells(t: np.ndarray, values: np.ndarray, smooth: int = 1) -> list[Cell]:
+    """Return three answers to how long a decay takes: by an exponential, and without a shape.
+
+    Args:
+        t: Times, (n,).
+        values: Of each run, (runs, n).
+        smooth: As for `nin.runs.times.time_to`.
+    """
+    last: list[Cell] = [time_to(t, values, smooth=smooth)[:2], initial_time(t, values)[:2]]
+    try:
+        fit = fit_decay(t, values)
+    except ValueError as error:
+        return [f"no fit: {error}", "", "", "", "", "", *last]
+    low, high = (number_text(end) for end in fit.interval())
+    found: list[Cell] = [(fit.tau, fit.tau_err), f"{low} to {high}", fit.p_value]
+    return [fit.outcome.value, *found, f"{fit.misfit:.1%}", (fit.floor, fit.floor_err), *last]
 
 
 def phase_panels(runs: Runs) -> dict[str, tuple[Phase, list[History]]]:
