@@ -133,3 +133,9 @@ def test_a_decay_is_told_with_and_without_a_shape() -> None:
         assert abs(value - 1) < 5 * err + 0.01  # 5 standard errors; a first crossing comes early
     flat = readings.decay_cells(t[:5], np.ones((2, 5)))  # too short for a fit, and it never falls
     assert str(flat[0]).startswith("no fit") and flat[-2][0] == np.inf  # type: ignore[index]
+
+
+def test_kinds_of_noise_are_compared_seed_by_seed_over_the_start_of_one() -> None:
+    histories = [record(FIG3, phase).history for phase in (DECAY, CATAPULT)]
+    rows = readings.kinds_apart(histories[:1], histories[1:], (0, 1))
+    assert rows == [(0.0, 1.0, (1.0, 0.0)), (1.0, pytest.approx(0.2), (pytest.approx(2.5), 0.0))]

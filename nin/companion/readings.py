@@ -9,7 +9,7 @@ import numpy as np
 from nin.companion.claims.table1 import table1_histories
 from nin.companion.digits import number_text
 from nin.companion.tables import Cell, Table
-from nin.runs.averages import course
+from nin.runs.averages import course, mean
 from nin.runs.decay_fit import fit_decay
 from nin.runs.history import History
 from nin.runs.phases import Phase, classify_phase, most_common_phase
@@ -150,6 +150,33 @@ def decay_cells(t: np.ndarray, values: np.ndarray, smooth: int = 1) -> list[Cell
     low, high = (number_text(end) for end in fit.interval())
     found: list[Cell] = [(fit.tau, fit.tau_err), f"{low} to {high}", fit.p_value]
     return [fit.outcome.value, *found, f"{fit.misfit:.1%}", (fit.floor, fit.floor_err), *last]
+
+
+APART_HEADS = ("epoch", r"$|w_{\rm NI}|$, re-randomised", "fixed over re-randomised")
+"""What `kinds_apart` returns in a row."""
+
+
+def kinds_apart(
+    anew: Sequence[History], fixed: Sequence[History], epochs: Sequence[int]
+) -> list[tuple[Cell, ...]]:
+    """Compare the noise weights of two kinds of NIN at some epochs, seed by seed.
+
+    Args:
+        anew: Runs with a NIN that is drawn anew, one for each seed.
+        fixed: Runs with a fixed one, in the same order.
+        epochs: When; the first record from there on counts.
+
+    Returns:
+        Rows of the epoch, the mean norm of the first over its start, and the mean ratio of the
+        second to the first with its standard error.
+    """
+    t, a = course(anew, "w_ni")
+    f = course(fixed, "w_ni")[1]
+    t = t / anew[0].steps_per_epoch
+    at = [min(int(np.searchsorted(t, epoch)), len(t) - 1) for epoch in epochs]
+    return [
+        (round(float(t[i]), 1), mean(a[:, i] / a[:, 0])[0], mean(f[:, i] / a[:, i])) for i in at
+    ]
 
 
 def phase_panels(runs: Runs) -> dict[str, tuple[Phase, list[History]]]:
