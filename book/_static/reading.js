@@ -59,6 +59,8 @@
     addButtons();
     await globalThis.MathJax?.startup?.promise; // equations have their width from now on
     const sizes = new ResizeObserver(entries => entries.forEach(entry => mark(entry.target)));
-    document.querySelectorAll(BOXES).forEach(box => sizes.observe(box));
+    const boxes = document.querySelectorAll(BOXES);
+    boxes.forEach(box => sizes.observe(box));
+    document.fonts.addEventListener("loadingdone", () => boxes.forEach(mark)); // wider signs
   });
 })();
