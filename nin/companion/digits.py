@@ -68,15 +68,15 @@ def with_error(value: float, err: float) -> str:
 def number_text(value: float) -> str:
     """Write a number to three digits; what is far from 1 as a power of ten.
 
-    >>> number_text(0.4499), number_text(1e-4), number_text(3.68e16), number_text(6300)
-    ('0.45', '10⁻⁴', '3.68 × 10¹⁶', '6300')
+    >>> number_text(0.4499), number_text(1e-4), number_text(3.68e16), number_text(5126.12)
+    ('0.45', '10⁻⁴', '3.68 × 10¹⁶', '5126')
     >>> number_text(float("inf")), number_text(float("nan"))
     ('∞', '–')
     """
     if not np.isfinite(value):
         return "–" if np.isnan(value) else "∞" if value > 0 else "−∞"
     if isinstance(value, int) or value == 0 or 1e-3 <= abs(value) < 1e5:
-        return f"{value:.{3 if abs(value) < 1000 else 6}g}".replace("-", "−")
+        return f"{value:{'.3g' if abs(value) < 1000 else '.0f'}}".replace("-", "−")
     digits, power = f"{value:.2e}".split("e")
     digits = digits.rstrip("0").rstrip(".").replace("-", "−")
     raised = str(int(power)).translate(str.maketrans("-0123456789", "⁻⁰¹²³⁴⁵⁶⁷⁸⁹"))

@@ -92,7 +92,10 @@ class Table:
 
     def __repr__(self) -> str:
         """Return the table as a terminal shows it."""
-        lines = [[_plain(h) for h in self.columns], *([_text(c) for c in r] for r in self.rows())]
+        lines = [
+            [_plain(h) for h in self.columns],
+            *([_plain(_text(c)) for c in r] for r in self.rows()),
+        ]
         widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
         return "\n".join(
             "  ".join(c.ljust(w) for c, w in zip(line, widths, strict=True)).rstrip()
@@ -131,7 +134,7 @@ def _text(cell: Cell) -> str:
 
 
 def _six_digits(cell: str | float) -> str:
-    return cell if isinstance(cell, str) else f"{cell:.6g}"
+    return _plain(cell) if isinstance(cell, str) else f"{cell:.6g}"
 
 
 def _side(cell: Cell) -> str:
