@@ -128,14 +128,15 @@ def course_table(runs: Runs, name: str, next_layer: str) -> Table:
     return Table.of_rows(f"{name}_courses", caption, heads, rows)
 
 
-DECAY_HEADS = (
-    "shape", r"$\tau$ of the fit", "95% of it", "$p$", "misfit", "floor", "to $1/e$", "initial",
-)  # fmt: skip
+TIME_HEADS = (r"$\tau$ of the fit", "95% of it", "fall to $1/e$", "initial slope")
+SHAPE_HEADS = ("shape", "$p$", "misfit", "floor")
 """What `decay_cells` returns."""
 
 
-def decay_cells(t: np.ndarray, values: np.ndarray, smooth: int = 1) -> list[Cell]:
-    """Return three answers to how long a decay takes: by an exponential, and without a shape.
+def decay_cells(
+    t: np.ndarray, values: np.ndarray, smooth: int = 1
+) -> tuple[list[Cell], list[Cell]]:
+    """Return three answers to how long a decay takes, and whether it is an exponential.
 
     Args:
         t: Times, (n,).
@@ -146,10 +147,11 @@ def decay_cells(t: np.ndarray, values: np.ndarray, smooth: int = 1) -> list[Cell
     try:
         fit = fit_decay(t, values)
     except ValueError as error:
-        return [f"no fit: {error}", "", "", "", "", "", *last]
+        return ["", "", *last], [f"no fit: {error}", "", "", ""]
     low, high = (number_text(end) for end in fit.interval())
-    found: list[Cell] = [(fit.tau, fit.tau_err), f"{low} to {high}", fit.p_value]
-    return [fit.outcome.value, *found, f"{fit.misfit:.1%}", (fit.floor, fit.floor_err), *last]
+    quality: list[Cell] = [fit.p_value, f"{fit.misfit:.1%}", (fit.floor, fit.floor_err)]
+    times: list[Cell] = [(fit.tau, fit.tau_err), f"{low} to {high}", *last]
+    return times, [fit.outcome.value, *quality]
 
 
 APART_HEADS = ("epoch", r"$|w_{\rm NI}|$, re-randomised", "fixed over re-randomised")
