@@ -19,6 +19,9 @@ print("the answer:", nin.ANSWER)
 """
 
 
+PLOT = "import matplotlib.pyplot as plt\n\nplt.plot([0, 1])\nplt.show()"
+
+
 @pytest.fixture
 def tiny(tmp_path: Path) -> Path:
     """A checkout with the project's settings and extensions, one page and a package of one line."""
@@ -34,8 +37,9 @@ def tiny(tmp_path: Path) -> Path:
     return tmp_path
 
 
-def write_page(root: Path, code: str) -> None:
+def write_page(root: Path, code: str, words: str = "") -> None:
     cells = [nbformat.v4.new_markdown_cell("# A page"), nbformat.v4.new_code_cell(code)]
+    cells[1].metadata["mystnb"] = {"image": {"alt": words}} if words else {}
     notebook = nbformat.v4.new_notebook(cells=cells)
     notebook.metadata["kernelspec"] = {"name": "python3", "display_name": "Python 3"}
     nbformat.write(notebook, root / "book" / "index.ipynb")
@@ -87,6 +91,13 @@ def test_a_dead_reference_fails_the_build(tiny: Path) -> None:
 
 
 def test_figures_reach_the_page_whatever_backend_the_user_has_set(tiny: Path) -> None:
-    write_page(tiny, "import matplotlib.pyplot as plt\n\nplt.plot([0, 1])\nplt.show()")
+    write_page(tiny, PLOT, "A line that rises.")
     assert build(tiny, MPLBACKEND="agg").returncode == 0
-    assert "<img" in page(tiny)
+    assert 'alt="A line that rises."' in page(tiny)
+
+
+def test_a_figure_without_words_fails_the_build(tiny: Path) -> None:
+    write_page(tiny, PLOT)
+    done = build(tiny)
+    assert done.returncode != 0
+    assert "an image has no words" in done.stdout + done.stderr

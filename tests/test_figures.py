@@ -10,7 +10,13 @@ import numpy as np
 import pytest
 from matplotlib.colors import same_color
 
-from nin.companion.figures.panels import draw_course, draw_phase_bar, draw_phases
+from nin.companion.figures.panels import (
+    draw_course,
+    draw_losses,
+    draw_phase_bar,
+    draw_phases,
+    draw_two_bars,
+)
 from nin.companion.figures.style import NIW, PHASE_COLORS, use_style
 from nin.runs.averages import mean_and_spread
 from nin.runs.history import History
@@ -128,3 +134,32 @@ def test_runs_without_noise_have_no_place_on_the_logarithmic_bar(strengths: list
     calm = Phase.DECOUPLED
     ax = bar([(s, calm) for s in strengths], {s: (f"at {s}", calm) for s in strengths})
     assert [text.get_text() for text in ax.texts] == [f"at {s}" for s in strengths if s]
+
+
+def test_the_legend_of_the_bar_names_no_phase_that_is_not_there() -> None:
+    ax = bar([(1.0, Phase.DECAY), (2.0, Phase.DIVERGENT)], {})
+    assert [text.get_text() for text in ax.get_legend().get_texts()] == ["decay", "divergent"]  # type: ignore[union-attr]
+
+
+def test_two_bars_share_an_axis_that_holds_stars_and_diamonds_of_their_phases_colours() -> None:
+    fig, axes = plt.subplots(2, 1, sharex=True)
+    shares = np.array([[1, 0], [0, 0.5], [0, 0.5], [0, 0]])
+    decay = Phase.DECAY
+    found, shown = [(5.0, decay), (6.0, decay)], {500.0: ("at 500", Phase.DIVERGENT)}
+    draw_two_bars(axes, np.array([0.1, 10]), shares, {decay: 3.0}, found, shown)
+    fig.canvas.draw()
+    [star] = [line for line in axes[0].lines if line.get_marker() == "*"]
+    [diamond] = [line for line in axes[1].lines if line.get_marker() == "D"]
+    assert same_color(star.get_color(), PHASE_COLORS[decay]) and star.get_xdata()[0] == 3  # type: ignore[index]
+    assert same_color(diamond.get_color(), PHASE_COLORS[Phase.DIVERGENT])
+    low, high = axes[1].get_xlim()
+    assert axes[0].get_xlim() == (low, high) and low < 0.1 and high > 500
+    assert len(fig.axes) == 2 and axes[1].get_legend() is None
+
+
+def test_where_training_and_test_loss_are_one_line_both_are_seen() -> None:
+    _, ax = plt.subplots()
+    draw_losses(ax, [history(1.0)])
+    _, training, test = ax.lines
+    assert training.get_linewidth() > 2 * test.get_linewidth()
+    assert training.get_zorder() <= test.get_zorder()

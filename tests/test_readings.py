@@ -48,13 +48,30 @@ def runs() -> dict[Experiment, list[RunRecord]]:
 
 
 def test_the_table_sets_the_phase_of_most_seeds_beside_the_paper_s(runs) -> None:
-    assert [
-        line.split(" found: ")[1] for line in readings.phase_table(runs, "fig3").split("\n")
-    ] == [
-        "decay      in 3 of 3 seeds;  paper: decay",
-        "catapult   in 2 of 3 seeds;  paper: catapult",
-        "divergent  in 3 of 3 seeds;  paper: not in Table 1",
-    ]
+    columns = readings.phase_table(runs, "fig3").columns
+    assert columns["$K$"] == pytest.approx([0.1, 1, 2])
+    assert columns["paper"] == ["decay", "catapult", "not in Table 1"]
+    assert columns["found"] == ["decay", "catapult", "divergent"]
+    assert columns["share of seeds"] == ["3 of 3", "2 of 3", "3 of 3"]
+
+
+def test_only_runs_at_table_1_s_strengths_can_agree_with_it(runs) -> None:
+    assert readings.as_table1_says(runs, "fig3") == (5, 6)  # of 3 in decay and 3 in the catapult
+
+
+def test_table_1_has_both_losses_at_the_paper_s_strengths() -> None:
+    columns = readings.table1_beside_runs().columns
+    assert columns["$K$"] == pytest.approx([1e-4, 30, 47, 50, 1e-4, 0.1, 1, 1.8])
+    assert columns["loss"] == ["squared error"] * 4 + ["cross-entropy"] * 4
+    assert columns["paper"] == [phase.value for phase in Phase] * 2
+
+
+def test_courses_are_medians_over_seeds_and_accuracies_have_their_spread(runs) -> None:
+    table = readings.course_table(runs, "fig3", "w_ni")  # |w_ni| stands in for the next layer
+    assert table.columns["noisy loss, peak"] == [1, 9, 99]
+    assert table.columns[r"$|w_{\rm NI}|$, end"] == [0.2, 0.5, 9]
+    assert table.columns["$|W^{(1)}|$, end"] == table.columns[r"$|w_{\rm NI}|$, end"]
+    assert table.columns["test accuracy"] == [(1, 0)] * 3
 
 
 def test_each_panel_has_the_runs_of_one_strength(runs) -> None:
@@ -101,3 +118,22 @@ def test_a_test_loss_ends_where_its_mean_is_lowest_and_times_are_epochs() -> Non
 
 def test_minutes_are_those_of_all_runs(runs) -> None:
     assert readings.minutes(runs) == 9 * 1.5
+
+
+def test_a_decay_is_told_with_and_without_a_shape() -> None:
+    t = np.linspace(0, 5, 60)
+    rng = np.random.default_rng(0)
+    noise = np.exp(0.01 * rng.standard_normal((4, 60)))
+    times, shape = readings.decay_cells(t, np.exp(-t) * noise)
+    assert shape[0] == "exponential"
+    assert len(times) == len(readings.TIME_HEADS) and len(shape) == len(readings.SHAPE_HEADS)
+    for value, err in (times[0], times[2]):  # type: ignore[misc]
+        assert abs(value - 1) < 5 * err + 0.01  # 5 standard errors; a first crossing comes early
+    times, shape = readings.decay_cells(t[:5], np.ones((2, 5)))  # too short for a fit, and flat
+    assert str(shape[0]).startswith("no fit") and times[2][0] == np.inf  # type: ignore[index]
+
+
+def test_kinds_of_noise_are_compared_seed_by_seed_over_the_start_of_one() -> None:
+    histories = [record(FIG3, phase).history for phase in (DECAY, CATAPULT)]
+    rows = readings.kinds_apart(histories[:1], histories[1:], (0, 1))
+    assert rows == [(0.0, 1.0, (1.0, 0.0)), (1.0, pytest.approx(0.2), (pytest.approx(2.5), 0.0))]

@@ -46,8 +46,41 @@ def two_digits(value: float, err: float, n: int) -> str:
     """
     if not err:
         return f"{value:.4g}, " + (f"from {n}" if n > 1 else "exactly")
+    return f"{with_error(value, err)}, from {n}"
+
+
+def with_error(value: float, err: float) -> str:
+    """Write a value with its error, both to the error's second digit.
+
+    >>> with_error(0.4501, 0.0213), with_error(5120.4, 33.3), with_error(2.0, 0.0)
+    ('0.450 ± 0.021', '5120 ± 33', '2 ± 0')
+    >>> with_error(2.5, float("nan")), with_error(float("inf"), float("nan"))
+    ('2.5', '∞')
+    """
+    if not np.isfinite([value, err]).all():
+        return number_text(value)
+    if err <= 0:
+        return f"{number_text(value)} ± 0"
     decimals = max(0, 1 - floor(log10(err)))
-    return f"{value:.{decimals}f} ± {err:.{decimals}f}, from {n}"
+    return f"{value:.{decimals}f} ± {err:.{decimals}f}"
+
+
+def number_text(value: float) -> str:
+    """Write a number to three digits; what is far from 1 as a power of ten.
+
+    >>> number_text(0.4499), number_text(1e-4), number_text(3.68e16), number_text(5126.12)
+    ('0.45', '10⁻⁴', '3.68 × 10¹⁶', '5126')
+    >>> number_text(float("inf")), number_text(float("nan"))
+    ('∞', '–')
+    """
+    if not np.isfinite(value):
+        return "–" if np.isnan(value) else "∞" if value > 0 else "−∞"
+    if isinstance(value, int) or value == 0 or 1e-3 <= abs(value) < 1e5:
+        return f"{value:{'.3g' if abs(value) < 1000 else '.0f'}}".replace("-", "−")
+    digits, power = f"{value:.2e}".split("e")
+    digits = digits.rstrip("0").rstrip(".").replace("-", "−")
+    raised = str(int(power)).translate(str.maketrans("-0123456789", "⁻⁰¹²³⁴⁵⁶⁷⁸⁹"))
+    return ("" if digits == "1" else f"{digits} × ") + f"10{raised}"
 
 
 def beside_one_and_half(value: float, err: float) -> str:

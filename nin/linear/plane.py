@@ -14,6 +14,7 @@ import sympy
 
 from nin.linear.derived_borders import LinearBorders, linear_borders
 from nin.linear.model import LinearRuns, simulate
+from nin.runs.phases import Phase
 from nin.theory import noise_map
 from nin.theory import symbols as s
 
@@ -26,6 +27,9 @@ READINGS = {"A": {"w1": 1.0, "u": 0.1, "w0": 0.1}, "B": {"w1": 0.1, "u": 1.0, "w
 A fits the text, where the noise weight drives the catapult; B takes the fan-in literally.
 """
 
+FIG2_TOP = {Phase.DECOUPLED: 0.02, Phase.DECAY: 3.0, Phase.CATAPULT: 18.0, Phase.DIVERGENT: 60.0}
+"""Noise strengths at which most draws of reading A are in each phase; the paper names none."""
+
 
 def draw_start(reading: str, n: int, seed: int = 0) -> dict[str, Any]:
     """Return n draws of the initial weights of Fig. 2 (top), (n,) each, by name.
@@ -37,6 +41,24 @@ def draw_start(reading: str, n: int, seed: int = 0) -> dict[str, Any]:
         raise ValueError(f"reading must be one of {', '.join(READINGS)}, not {reading!r}")
     g = np.random.default_rng(seed)
     return {name: std * g.standard_normal(n) for name, std in READINGS[reading].items()}
+
+
+def phase_shares(reading: str, sigma_eps: Array, draws: int = 1000, steps: int = 4000) -> Array:
+    """Return the share of draws of Fig. 2's initial weights in each phase: its bar, in the mean.
+
+    Args:
+        reading: Key of `READINGS`.
+        sigma_eps: Noise strengths, (n,).
+        draws: Of initial weights, one run each at every strength.
+        steps: Of each run.
+
+    Returns:
+        Shares, (phases, n), in the order of `Phase`.
+    """
+    start = {name: w[:, None] for name, w in draw_start(reading, draws, seed=1).items()}
+    runs = simulate(**start, sigma_eps=sigma_eps, eta=ETA, batch_size=1000, steps=steps)
+    found = runs.phases()
+    return np.array([(found == k).mean(0) for k in range(len(Phase))])
 
 
 @dataclass(frozen=True)

@@ -20,7 +20,7 @@ SEEDS = {"fig2": (0, 1, 2, 3, 4), "fig3": (0, 1, 2)}
 RECOVERS = 35.0
 """The strongest noise of Fig. 2's page, in Table 1's unit, at which no seed diverges."""
 SWEEPS = {
-    "fig2": (5, 10, 15, 20, 25, 30, 35, 38, 40, 42, 44, 47, 50, 60),
+    "fig2": (1e-4, 0.1, 1, 5, 10, 15, 20, 25, 30, 35, 38, 40, 42, 44, 47, 50, 60),
     "fig3": (1e-4, 1e-3, 0.01, 0.03, 0.06, 0.1, 0.2, 0.3, 0.4, 0.6, 0.8, 1.0, 1.2, 1.4, 1.8, 2.5),
 }
 """Noise variances, in Table 1's unit, of the sweeps on the pages of the two figures."""

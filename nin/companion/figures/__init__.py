@@ -9,7 +9,12 @@ from nin.companion.figures.border_bars import (
 )  # fmt: skip
 from nin.companion.figures.decays import draw_decays, draw_memories, draw_times
 from nin.companion.figures.halving import SHARES, draw_halving, shares
-from nin.companion.figures.panels import draw_first_steps, draw_phase_bar, draw_phases
+from nin.companion.figures.panels import (
+    draw_first_steps,
+    draw_phase_bar,
+    draw_phases,
+    draw_two_bars,
+)  # fmt: skip
 from nin.companion.figures.rates import (
     PREDICTIONS,
     add_ratio_legend,
@@ -27,5 +32,6 @@ __all__ = [
     "TEST", "TRAIN", "add_legend", "add_ratio_legend", "add_slope_legend", "draw_bias",
     "draw_borders", "draw_comparison", "draw_costs", "draw_decays", "draw_first_steps",
     "draw_halving", "draw_memories", "draw_outcomes", "draw_phase_bar", "draw_phases",
-    "draw_ratios", "draw_slopes", "draw_times", "draw_window", "shares", "use_style",
+    "draw_ratios", "draw_slopes", "draw_times", "draw_two_bars", "draw_window", "shares",
+    "use_style",
 ]  # fmt: skip

@@ -121,8 +121,8 @@ def draw_times(
         for kind, at_strength in times.items():
             if kind == FIXED and quantity != "w_ni":
                 continue
-            shift, fill = (1.04, "white") if kind == FIXED else (1, COLORS[quantity])
-            style = {"fmt": MARKERS[quantity], "color": COLORS[quantity], "mfc": fill, "capsize": 2}
+            shift, color = (1.04, NIW_FIXED) if kind == FIXED else (1, COLORS[quantity])
+            style = {"fmt": MARKERS[quantity], "color": color, "mec": "black", "mew": 0.5}
             each = [t[quantity] for t in at_strength]
             _draw_points(ax, sigma_eps * shift, each, label=f"{name}, {kind}", **style)
     predicted = product.mean() / sigma_eps**2
@@ -141,7 +141,7 @@ def _draw_points(ax: Axes, x: np.ndarray, each: Sequence[np.ndarray], **style: A
     """Draw mean and standard error of finite times, one set for each place."""
     rows = [(at, *mean(t)) for at, t in zip(x, each, strict=True) if np.isfinite(t).all()]
     if rows:
-        ax.errorbar(*np.array(rows).T, ms=5, lw=1, **style)
+        ax.errorbar(*np.array(rows).T, ms=5, lw=1, capsize=2, **style)
 
 
 def draw_memories(axes: Sequence[Axes], memories: Mapping[bool, Memory]) -> None:

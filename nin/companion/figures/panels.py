@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
 from itertools import pairwise
+from typing import Any
 
 import matplotlib.pyplot as plt
 import numpy as np
@@ -23,31 +24,36 @@ def draw_course(
     log: bool = True,
     color: str,
     label: str,
-    dashed: bool = False,
+    **style: Any,
 ) -> None:
     """Draw mean and standard deviation over runs of one quantity, against the SGD step."""
     x, mean, low, high = mean_and_spread(histories, quantity, log)
-    ax.plot(x, mean, color=color, label=label, ls="--" if dashed else "-")
+    ax.plot(x, mean, color=color, label=label, **style)
     ax.fill_between(x, low, high, color=color, alpha=0.2, lw=0)
 
 
 def draw_losses(ax: Axes, histories: Sequence[History]) -> None:
-    """Draw the noisy training loss and the clean losses, solid."""
+    """Draw the noisy training loss and the clean losses, solid; the test's thin on the training's.
+
+    In one pass through the images the two are nearly one line, and both must be seen.
+    """
     draw_course(ax, histories, "loss", color="#BBA2CC", label="training loss, noise on")
-    for quantity, color, name in (
-        ("train_loss", TRAIN, "training loss"), ("val_loss", TEST, "test loss")
+    for quantity, color, name, width in (
+        ("train_loss", TRAIN, "training loss", 3.4), ("val_loss", TEST, "test loss", 1.1)
     ):  # fmt: skip
-        draw_course(ax, histories, quantity, color=color, label=f"{name}, $\\epsilon=0$")
+        draw_course(ax, histories, quantity, color=color, label=f"{name}, $\\epsilon=0$", lw=width)
     ax.set_yscale("log")
 
 
 def draw_accuracies(ax: Axes, histories: Sequence[History]) -> None:
-    """Draw the clean accuracies, dashed."""
-    for quantity, color, name in (
-        ("train_accuracy", TRAIN, "training accuracy"), ("val_accuracy", TEST, "test accuracy")
-    ):  # fmt: skip
-        label = f"{name}, $\\epsilon=0$"
-        draw_course(ax, histories, quantity, log=False, color=color, label=label, dashed=True)
+    """Draw the clean accuracies, dashed, on top of each other like the losses."""
+    for quantity, color, name, width in (
+        ("train_accuracy", TRAIN, "training accuracy", 3.4),
+        ("val_accuracy", TEST, "test accuracy", 1.1),
+    ):
+        label, dashes = f"{name}, $\\epsilon=0$", (6 / width, 3 / width)  # alike on paper
+        style: dict[str, Any] = {"lw": width, "dashes": dashes}
+        draw_course(ax, histories, quantity, log=False, color=color, label=label, **style)
     ax.set_ylim(0, 1)
 
 
@@ -69,7 +75,7 @@ def draw_phases(panels: dict[str, tuple[Phase, Sequence[History]]], next_layer: 
         The figure: losses, accuracies and norms in three rows.
     """
     fig, axes = plt.subplots(
-        3, len(panels), figsize=(8.2, 7.2), sharex="col", sharey="row", squeeze=False
+        3, len(panels), figsize=(8.2, 5.4), sharex="col", sharey="row", squeeze=False
     )
     for column, (title, (phase, histories)) in zip(axes.T, panels.items(), strict=True):
         draw_losses(column[0], histories)
@@ -151,21 +157,66 @@ def draw_phase_bar(
         phases.setdefault(sigma, set()).add(phase)
     for (a, at_a), (b, at_b) in pairwise(sorted(phases.items())):
         if at_a == at_b and len(at_a) == 1:
-            ax.axvspan(a, b, color=PHASE_COLORS[next(iter(at_a))], lw=0)
-    for phase in Phase:
-        ax.plot([], [], "s", ms=9, color=PHASE_COLORS[phase], label=phase)
+            ax.axvspan(a, b, color=PHASE_COLORS[next(iter(at_a))], lw=0.6)
     count = {sigma: 0 for sigma in phases}
     for sigma, phase in found:
         y = 0.15 + 0.1 * count[sigma]
         ax.plot(sigma, y, "o", ms=4, color=PHASE_COLORS[phase], mec="black", mew=0.5)
         count[sigma] += 1
     for sigma, (title, phase) in shown.items():
-        ax.plot(sigma, 0.78, "D", ms=8, color=PHASE_COLORS[phase], mec="black")
-        ax.annotate(title, (sigma, 0.86), ha="center", va="bottom", fontsize=8)
+        _mark_shown(ax, sigma, title, phase, "D")
     ax.set(xscale="log", ylim=(0, 1.05), yticks=[], xlabel=label)
     ax.set_xlim(_padded([*phases, *shown] or [1.0]))
     ax.grid(False)
-    ax.legend(ncols=4, loc="lower center", bbox_to_anchor=(0.5, 1.0))
+    _legend_above(ax, {phase for _, phase in found} | {phase for _, phase in shown.values()})
+
+
+def draw_two_bars(
+    axes: Sequence[Axes],
+    sigma_eps: np.ndarray,
+    shares: np.ndarray,
+    stars: dict[Phase, float],
+    found: Sequence[tuple[float, Phase]],
+    diamonds: dict[float, tuple[str, Phase]],
+) -> None:
+    """Draw the bars above the paper's Fig. 2: the linear model's phases and, below, a network's.
+
+    Args:
+        axes: Two on one axis of noise strengths, the linear model's first.
+        sigma_eps: Noise strengths of the linear model, (n,), rising.
+        shares: Share of its draws of initial weights in each phase there, (phases, n).
+        stars: The strength at which another figure shows each phase of it.
+        found: As for `draw_phase_bar`.
+        diamonds: As `shown` there.
+    """
+    linear, network = axes
+    draw_phase_bar(network, found, diamonds)
+    if legend := network.get_legend():
+        legend.remove()
+    linear.stackplot(sigma_eps, shares, colors=[PHASE_COLORS[phase] for phase in Phase], lw=0)
+    for phase, sigma in stars.items():
+        _mark_shown(linear, sigma, f"{sigma:g}", phase, "*")
+    linear.set(ylim=(0, 1.05), yticks=[0, 0.5, 1], ylabel="linear model:\nshare of draws")
+    linear.grid(False)
+    network.set_ylabel("network:\na dot per run", labelpad=24)
+    marks = [s for s, _ in found] + list(diamonds)
+    linear.set_xlim(_padded([*sigma_eps, *(s for s in marks if s > 0)]))
+    _legend_above(linear, Phase)
+
+
+def _mark_shown(ax: Axes, sigma_eps: float, title: str, phase: Phase, marker: str) -> None:
+    """Mark a noise strength that another figure shows."""
+    size = 8 if marker == "D" else 13
+    ax.plot(sigma_eps, 0.78, marker, ms=size, color=PHASE_COLORS[phase], mec="black")
+    ax.annotate(title, (sigma_eps, 0.86), ha="center", va="bottom", fontsize=8)
+
+
+def _legend_above(ax: Axes, phases: Iterable[Phase]) -> None:
+    """Name the colours of the phases that occur, in their order."""
+    for phase in sorted(phases, key=list(Phase).index):
+        ax.plot([], [], "s", ms=9, color=PHASE_COLORS[phase], label=phase)
+    if ax.get_legend_handles_labels()[0]:
+        ax.legend(ncols=4, loc="lower center", bbox_to_anchor=(0.5, 1.0))
 
 
 def _legend_below(fig: plt.Figure, axes: Iterable[Axes]) -> None:

@@ -1,0 +1,160 @@
+"""Tables of numbers for the pages: with errors, read by ear, scrolling in their own box, as CSV.
+
+Plain HTML, which the theme of the book and Jupyter style, light and dark. Libraries for tables
+bring their own colours, and a library for data frames: 130 MB for a few dozen numbers.
+"""
+
+from __future__ import annotations
+
+import csv
+import re
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from html import escape
+from io import StringIO
+from urllib.parse import quote
+
+from nin.companion.digits import number_text, with_error
+
+Cell = str | int | float | tuple[float, float]
+"""A word, a number, or a number with its standard error."""
+
+
+@dataclass(frozen=True, repr=False)
+class Table:
+    r"""Columns of words and numbers, shown by a page as a table with a link to its CSV.
+
+    Attributes:
+        name: Of the CSV file, without suffix, such as ``"fig2_peaks"``.
+        caption: What the rows are, n, and what an error is; TeX between dollars.
+        columns: Cells by the head of the column, its unit in it; TeX between dollars.
+        heads: How many of the first columns name a row.
+
+    Raises:
+        ValueError: If there is no row, or a column is longer than another.
+
+    >>> t = Table("decays", "Runs.", {"seed": [0, 1], r"$\tau$, epochs": [(4.324, 0.07), 5]})
+    >>> t
+    seed  tau, epochs
+    0     4.324 ± 0.070
+    1     5
+    >>> print(t.csv())
+    seed,"tau, epochs","tau, epochs, error"
+    0,4.324,0.07
+    1,5,
+    <BLANKLINE>
+    """
+
+    name: str
+    caption: str
+    columns: Mapping[str, Sequence[Cell]]
+    heads: int = 1
+
+    @classmethod
+    def of_rows(
+        cls,
+        name: str,
+        caption: str,
+        heads: Sequence[str],
+        rows: Iterable[Sequence[Cell]],
+        n: int = 1,
+    ) -> Table:
+        """Make a table of its rows; `n` is how many of the first columns name them."""
+        columns = [list(column) for column in zip(*rows, strict=True)] or [[] for _ in heads]
+        return cls(name, caption, dict(zip(heads, columns, strict=True)), n)
+
+    def __post_init__(self) -> None:
+        """Refuse a ragged table."""
+        lengths = {head: len(cells) for head, cells in self.columns.items()}
+        if len(set(lengths.values())) != 1 or not max(lengths.values()):
+            raise ValueError(
+                f"expected columns of one length, not {lengths}: fill the gaps with ''"
+            )
+
+    def rows(self) -> list[tuple[Cell, ...]]:
+        """Return the cells row by row."""
+        return list(zip(*self.columns.values(), strict=True))
+
+    def csv(self) -> str:
+        """Return comma-separated values to six digits; errors have a column of their own."""
+        columns: dict[str, list[str]] = {}
+        for head, cells in self.columns.items():
+            columns[_plain(head)] = [
+                _six_digits(c[0] if isinstance(c, tuple) else c) for c in cells
+            ]
+            if any(isinstance(c, tuple) for c in cells):
+                errors = [_six_digits(c[1]) if isinstance(c, tuple) else "" for c in cells]
+                columns[f"{_plain(head)}, error"] = errors
+        out = StringIO()
+        rows = zip(*columns.values(), strict=True)
+        csv.writer(out, lineterminator="\n").writerows([columns, *rows])
+        return out.getvalue()
+
+    def __repr__(self) -> str:
+        """Return the table as a terminal shows it."""
+        lines = [
+            [_plain(h) for h in self.columns],
+            *([_plain(_text(c)) for c in r] for r in self.rows()),
+        ]
+        widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
+        return "\n".join(
+            "  ".join(c.ljust(w) for c, w in zip(line, widths, strict=True)).rstrip()
+            for line in lines
+        )
+
+    def _repr_html_(self) -> str:
+        """Return the table as Jupyter and the book show it."""
+        heads = "".join(
+            f'<th scope="col"{_side(c[0])}>{_html(h)}</th>' for h, c in self.columns.items()
+        )
+        body = "\n".join(
+            "<tr>"
+            + "".join(
+                f'<th scope="row">{_html(_text(cell))}</th>'
+                if i < self.heads
+                else f"<td{_side(cell)}>{_html(_text(cell))}</td>"
+                for i, cell in enumerate(row)
+            )
+            + "</tr>"
+            for row in self.rows()
+        )
+        data = f"data:text/csv;charset=utf-8,{quote(self.csv())}"
+        return (
+            '<div class="pst-scrollable-table-container numbers" style="overflow-x: auto">\n'
+            f'<table class="table">\n<caption>{_html(self.caption)}</caption>\n'
+            f"<thead><tr>{heads}</tr></thead>\n<tbody>\n{body}\n</tbody>\n</table>\n</div>\n"
+            f'<p class="csv"><a download="{self.name}.csv" href="{data}">{self.name}.csv</a></p>'
+        )
+
+
+def _text(cell: Cell) -> str:
+    if isinstance(cell, tuple):
+        return with_error(*cell)
+    return cell if isinstance(cell, str) else number_text(cell)
+
+
+def _six_digits(cell: str | float) -> str:
+    return _plain(cell) if isinstance(cell, str) else f"{cell:.6g}"
+
+
+def _side(cell: Cell) -> str:
+    return "" if isinstance(cell, str) else ' class="text-right"'
+
+
+def _html(text: str) -> str:
+    """Return text with its TeX where MathJax looks for it, in the book and in Jupyter."""
+    tex = r'<span class="math notranslate nohighlight">\\(\1\\)</span>'
+    return re.sub(r"\$(.+?)\$", tex, escape(text))
+
+
+def _plain(text: str) -> str:
+    r"""Return text whose TeX a terminal can show.
+
+    >>> _plain(r"$|w_{\rm NI}|$ over $\sigma_\epsilon$")
+    '|w_NI| over sigma_eps'
+    """
+
+    def plain(tex: re.Match[str]) -> str:
+        return re.sub(r"\\rm |[\\{}]", "", tex[1].replace(r"\epsilon", "eps"))
+
+    return re.sub(r"\$(.+?)\$", plain, text)

@@ -1,0 +1,170 @@
+"""Pages that anyone can read: by ear, by keyboard, on a phone, on paper, on a slow line."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+from urllib.parse import unquote, urlsplit
+
+import axe_playwright_python
+import pytest
+from playwright.sync_api import Browser, Page
+
+ROOT = Path(__file__).resolve().parents[1]
+AXE = (Path(axe_playwright_python.__file__).parent / "axe.min.js").read_text(encoding="utf8")
+APART = {"_static", "_modules"}  # no pages, and nothing but listings of the package
+LONG = {"api.html", "genindex.html", "py-modindex.html"}  # listings, alike in all that axe asks
+READY = "async () => { if (window.MathJax?.startup) await MathJax.startup.promise; return true; }"
+VIOLATIONS = """async () => (await axe.run(document, { resultTypes: ["violations"] })).violations
+  .flatMap(v => v.nodes.map(node => `${v.id}: ${node.target} ${node.failureSummary}`))"""
+UNREACHABLE = """() => [...document.querySelectorAll("article *")].filter(box =>
+    /auto|scroll/.test(getComputedStyle(box).overflowX) && box.scrollWidth > box.clientWidth + 1
+    && box.clientWidth && box.tabIndex < 0 && !box.querySelector("a, button, input, select"))
+  .map(box => box.outerHTML.slice(0, 100))"""
+MOST = 1_500_000
+"""Bytes of a first load besides figures and live data, uncompressed; a server's gzip sends a third.
+
+MathJax is 0.9 MB of them, the theme's styles and scripts are 0.4."""
+
+
+def pages(html: Path) -> list[Path]:
+    found = [path for path in sorted(html.rglob("*.html"))]
+    return [path for path in found if path.relative_to(html).parts[0] not in APART]
+
+
+def opened(page: Page, path: Path) -> Page:
+    page.goto(path.as_uri())
+    page.wait_for_function(READY)
+    return page
+
+
+@pytest.mark.parametrize("dark", [False, True], ids=["light", "dark"])
+@pytest.mark.parametrize("width", [1400, 390])
+def test_axe_finds_no_violation(browser: Browser, built_book: Path, width: int, dark: bool) -> None:
+    found: dict[str, list[str]] = {}
+    with browser.new_context(
+        viewport={"width": width, "height": 900},
+        is_mobile=width < 600,
+        color_scheme="dark" if dark else "light",
+        offline=True,
+    ) as context:
+        context.set_default_timeout(600_000)  # milliseconds, for a hang
+        page = context.new_page()
+        for path in pages(built_book):
+            if path.name in LONG and (width, dark) != (1400, False):
+                continue
+            opened(page, path).evaluate(AXE)
+            found[path.name] = page.evaluate(VIOLATIONS)
+    assert found and not {name: faults for name, faults in found.items() if faults}
+
+
+def test_axe_sees_a_fault(browser: Browser, tmp_path: Path) -> None:
+    bad = tmp_path / "bad.html"
+    bad.write_text("<!doctype html><html lang=en><title>x</title><main><img src=x.png></main>")
+    page = browser.new_page()
+    opened(page, bad).evaluate(AXE)
+    assert any("image-alt" in fault for fault in page.evaluate(VIOLATIONS))
+    page.close()
+
+
+@pytest.mark.parametrize("width", [1400, 390])
+def test_what_scrolls_is_reached_by_keyboard_and_no_equation_is_a_stop(
+    browser: Browser, built_book: Path, width: int
+) -> None:
+    page = browser.new_page(viewport={"width": width, "height": 900})
+    found, stops = {}, {}
+    for path in pages(built_book):
+        opened(page, path).wait_for_timeout(100)  # milliseconds: the observer of sizes has its turn
+        found[path.name] = page.evaluate(UNREACHABLE)
+        stops[path.name] = page.evaluate(
+            "[...document.querySelectorAll('mjx-container[tabindex]')]"
+            ".filter(e => e.scrollWidth <= e.clientWidth + 1).length"
+        )
+    page.close()
+    assert not {name: boxes for name, boxes in found.items() if boxes}
+    assert not {name: n for name, n in stops.items() if n}
+
+
+def test_a_figure_is_enlarged_by_touch_and_by_keyboard(browser: Browser, built_book: Path) -> None:
+    with browser.new_context(
+        viewport={"width": 390, "height": 800}, is_mobile=True, has_touch=True, offline=True
+    ) as phone:
+        page = opened(phone.new_page(), built_book / "phases.html")
+        figure = page.locator("article figure img").first
+        figure.scroll_into_view_if_needed()
+        figure.tap()
+        large = page.locator("dialog.enlarged img")
+        assert large.bounding_box()["width"] >= 2 * figure.bounding_box()["width"]  # type: ignore[index]
+        assert large.get_attribute("alt") == figure.get_attribute("alt")
+        page.keyboard.press("Escape")
+        assert not page.locator("dialog").count()
+        page.locator("button.enlarge").first.focus()
+        page.keyboard.press("Enter")
+        page.get_by_role("button", name="Close").click()
+        assert not page.locator("dialog").count()
+
+
+def test_on_paper_no_line_is_cut_and_no_button_is_printed(
+    browser: Browser, built_book: Path
+) -> None:
+    page = browser.new_page(viewport={"width": 700, "height": 1000})  # A4 within its margins
+    page.emulate_media(media="print")
+    cut = {}
+    for path in pages(built_book):
+        opened(page, path)
+        cut[path.name] = page.evaluate(
+            "[...document.querySelectorAll('article pre')].filter(p => p.clientWidth"
+            " && p.scrollWidth > p.clientWidth + 1).map(p => p.innerText.slice(0, 60))"
+        )
+    assert not page.locator("article button:visible").count()
+    page.close()
+    assert not {name: boxes for name, boxes in cut.items() if boxes}
+
+
+def test_a_page_is_light(browser: Browser, built_book: Path) -> None:
+    page, sizes = browser.new_page(), {}
+    loaded: set[Path] = set()
+    page.on("request", lambda asked: loaded.add(Path(unquote(urlsplit(asked.url).path))))
+    for path in pages(built_book):
+        if path.name in LONG:
+            continue  # what a listing weighs is its own text
+        loaded.clear()
+        opened(page, path)
+        own = [f for f in loaded if f.exists() and not {"_images", "live"} & set(f.parts)]
+        sizes[path.name] = sum(f.stat().st_size for f in own)
+    page.close()
+    assert not {name: size for name, size in sizes.items() if size > MOST}
+
+
+def image_cells() -> list[tuple[str, dict[str, Any]]]:
+    cells = []
+    for path in sorted((ROOT / "book").rglob("*.ipynb")):
+        for cell in json.loads(path.read_text(encoding="utf8"))["cells"]:
+            kinds = {kind for o in cell.get("outputs", []) for kind in o.get("data", {})}
+            if any(kind.startswith("image/") for kind in kinds):
+                cells.append((path.name, cell["metadata"].get("mystnb", {})))
+    return cells
+
+
+def test_every_figure_says_in_words_what_it_shows() -> None:
+    cells = image_cells()
+    assert len(cells) > 20
+    poor = []
+    for name, about in cells:
+        words = about.get("image", {}).get("alt", "")
+        caption = about.get("figure", {}).get("caption", "")
+        plain = words.endswith(".") and "$" not in words and words not in caption
+        if len(words) < 80 or not plain:
+            poor.append(f"{name}: {words or caption[:60]}")
+    assert not poor
+
+
+def test_no_image_has_a_file_for_its_words(browser: Browser, built_book: Path) -> None:
+    page, found = browser.new_page(), {}
+    for path in pages(built_book):
+        page.goto(path.as_uri())
+        words = page.evaluate("[...document.images].map(i => i.alt)")
+        found[path.name] = [w for w in words if len(w) < 20 or "/" in w.split(" ")[0]]
+    page.close()
+    assert not {name: words for name, words in found.items() if words}
