@@ -9,7 +9,7 @@ import pytest
 
 from nin.companion.comparisons import Comparison, against_closed_form, compare, summary
 from nin.studies.borders.forecasts import Forecast
-from nin.studies.borders.prediction import closed_form
+from nin.studies.borders.prediction import closed_border
 from nin.studies.experiments import FIG2, FIG3, Experiment
 
 
@@ -34,7 +34,7 @@ def test_a_border_stands_beside_its_closed_form_with_seeds_and_bracket_in_its_er
     points = against_closed_form({FIG2: np.full(3, 60.0), unstable: np.zeros(3)}, tolerance=0.03)
     assert list(points) == [FIG2]
     assert points[FIG2].measured == pytest.approx(60)
-    assert points[FIG2].predicted == pytest.approx(closed_form(FIG2))
+    assert points[FIG2].predicted == pytest.approx(closed_border(FIG2))
     # Seeds that agree lie somewhere in one bracket, as likely at any place.
     assert points[FIG2].err == pytest.approx(60 * 0.03 / 12**0.5)
 

@@ -21,7 +21,7 @@ from nin.studies.borders.noise_only import NODES, blind, noise_only_borders, qua
 from nin.studies.borders.prediction import (
     Curve,
     Prediction,
-    closed_form,
+    closed_border,
     curve,
     decay_time,
     halves,
@@ -142,16 +142,16 @@ def test_the_closed_form_is_the_mean_over_weights_that_are_drawn(changes: dict[s
     e = dataclasses.replace(TINY, width=128, **changes)
     drawn = [halves(dataclasses.replace(e, seed=seed)).divergent for seed in range(30)]
     # Seeds spread by 8 %; the mean of the larger half is Tracy and Widom's up to a few percent.
-    assert np.mean(drawn) == pytest.approx(closed_form(e), rel=0.06)
+    assert np.mean(drawn) == pytest.approx(closed_border(e), rel=0.06)
 
 
 def test_the_closed_form_of_cross_entropy_is_rho_of_sqrt_2() -> None:
     e = dataclasses.replace(TINY, loss="ce", d_out=2, eta=0.02)
     for changed in (e, dataclasses.replace(e, width=32), dataclasses.replace(e, d_in=49)):
-        rho = changed.eta * closed_form(changed) * np.sqrt(0.5 / (2 * np.pi))
+        rho = changed.eta * closed_border(changed) * np.sqrt(0.5 / (2 * np.pi))
         assert rho == pytest.approx(np.sqrt(2))
     with pytest.raises(ValueError, match="one hidden ReLU layer"):
-        closed_form(dataclasses.replace(e, depth=2))
+        closed_border(dataclasses.replace(e, depth=2))
 
 
 @pytest.mark.parametrize("noise", ["gaussian", "uniform", "rademacher"])

@@ -9,7 +9,7 @@ import numpy as np
 
 from nin.runs.averages import middle
 from nin.studies.borders.forecasts import Forecast
-from nin.studies.borders.prediction import closed_form
+from nin.studies.borders.prediction import closed_border
 from nin.studies.experiments import Experiment
 
 
@@ -87,7 +87,7 @@ class Shift:
 def against_closed_form(
     measured: Mapping[Experiment, np.ndarray], tolerance: float
 ) -> dict[Experiment, Comparison]:
-    """Compare borders of divergence with `nin.studies.borders.prediction.closed_form`.
+    """Compare borders of divergence with `nin.studies.borders.prediction.closed_border`.
 
     Args:
         measured: sigma_eps by configuration, (seeds,) each.
@@ -105,7 +105,7 @@ def against_closed_form(
         if np.isnan(value):
             continue
         err = value * np.sqrt(err**2 + tolerance**2 / 12)
-        points[e] = Comparison(e.activation, e.loss, closed_form(e), value, err)
+        points[e] = Comparison(e.activation, e.loss, closed_border(e), value, err)
     return points
 
 

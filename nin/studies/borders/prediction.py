@@ -2,7 +2,7 @@
 
 Four predictions, each with less said than the next and more assumed:
 
-* `closed_form`: a formula for one hidden ReLU layer of which no weight has been drawn;
+* `closed_border`: a formula for one hidden ReLU layer of which no weight has been drawn;
 * `halves`: the same for weights that are there, again of a layer that the noise dominates;
 * `curve`: the largest curvature of the loss with noise, by automatic differentiation, against
   the levels 2 and 4 at which phases of the linear model end (`nin.theory.noise_map`);
@@ -42,7 +42,7 @@ from nin.networks.losses import MSE_NORMS
 from nin.studies.experiments import Experiment
 
 
-def closed_form(e: Experiment) -> float:
+def closed_border(e: Experiment) -> float:
     """Return sigma_eps at which one hidden ReLU layer diverges, from sizes and learning rate alone.
 
     For the squared error that is the form for finite layers; for cross-entropy rho = sqrt(2), which
