@@ -60,11 +60,11 @@ def _at(base: Experiment, K: tuple[float, ...]) -> tuple[Experiment, ...]:
 
 FAMILIES = {
     "fig1": Family(
-        "Fig. 1 (right): its runs, three layers", "figures/fig1_timescales",
+        "Fig. 1 (right): its runs", "figures/fig1_timescales",
         _at(FIG1_RIGHT, FIG1_RIGHT_K), (False, True),
     ),
     "center": Family(
-        "Fig. 1 (center): until all images are right", "figures/fig1_decay",
+        "Fig. 1 (center): its runs, longer", "figures/fig1_decay",
         (FIG1_CENTER, FIG1_STRONGER), (False, True),
     ),
     "fig2": Family(
