@@ -85,7 +85,7 @@ def test_the_output_hessian_is_known_in_closed_form() -> None:
 def test_a_curve_reaches_its_levels_where_a_power_law_does() -> None:
     sigma = np.geomspace(1, 100, 7)
     found = Curve(sigma, sigma**2 / 50, sigma**2 / 80).predict()
-    expected = Prediction(np.sqrt(100), np.sqrt(160), np.sqrt(200))
+    expected = Prediction.of(np.sqrt(100), np.sqrt(160), np.sqrt(200))
     assert dataclasses.astuple(found) == pytest.approx(dataclasses.astuple(expected), rel=1e-12)
 
 
@@ -120,7 +120,7 @@ def test_the_halves_give_the_curvature_of_noise_alone(loss: str, norm: str) -> N
     assert predicted.surge == pytest.approx(np.sqrt(2 / lam), rel=1e-2)  # Lanczos stops at 1e-2
     assert predicted.divergent == pytest.approx(np.sqrt(4 / lam), rel=1e-2)
     assert predicted.catapult == pytest.approx(
-        np.sqrt(min(max(2 / lam, 2 / lam_w_ni), 4 / lam)), rel=1e-2
+        Prediction.of(*np.sqrt([2 / lam, 2 / lam_w_ni, 4 / lam])).catapult, rel=1e-2
     )
 
 

@@ -69,8 +69,8 @@ def halves(e: Experiment) -> Prediction:
     with one input, eps, which has half of the noise power. Its largest curvature times eta is
     ``lambda = s (|u|^2 + largest eigenvalue of W W^T)``, s = eta sigma_eps^2 / 2 times the
     curvature of the loss by its outputs, u and W the half's weights. That is the noise-only map of
-    the linear model: the loss rises above lambda = 2, w_ni where the part of W alone is above 2,
-    and nothing ends the rise above lambda = 4.
+    the linear model: the loss rises above lambda = 2, w_ni where the part of W alone is above 2
+    (by a tenth, which our rule asks for, at `RISE_SQ`), and nothing ends the rise above lambda = 4.
 
     Args:
         e: An experiment with one hidden ReLU layer and the node wired to it.
