@@ -148,7 +148,7 @@ def fit_single(t: Array, y: Array, floor: bool) -> DecayEstimate:
         linear=linear,
         floor_err=floor_err,
         chi_sq=float("nan"),
-        p_value=min(1.0, 2 * min(_against_stretched(t, y, floor, best), p_shape)),
+        p_value=min(_against_stretched(t, y, floor, best), p_shape),
         p_fall=min(_against_still(t, y, floor, best), max(p_shape, p_shape_falls)),
         curve=best.curve,
     )
@@ -221,7 +221,7 @@ def _against_any_shape(t: Array, y: Array, fit: _Weighted) -> tuple[float, float
         free = n - columns.shape[1]
         before = fit.rest.variance * (n - fit.columns.shape[1])
         gain = max(before / (bent.variance * free) - 1, 0.0)
-        p_shape = len(_WAVES) * float(stats.f.sf(gain * free / k, k, free))
+        p_shape = 2 * len(_WAVES) * float(stats.f.sf(gain * free / k, k, free))
         if p_shape < found[0]:
             found = p_shape, _ends_below(t, y, bends)
     return found

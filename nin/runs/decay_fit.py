@@ -65,7 +65,7 @@ class DecayFit:
         p_value: Probability of a worse fit if the model is right: of a larger `chi_sq`, or of a
             bend towards a stretched exponential (twice the smaller). For one run: of a larger
             gain by a stretched exponential, or by a course that bends as it likes under noise of
-            the same memory (twice the smaller).
+            the same memory (four times, for two such courses in two tests).
         misfit: Root mean square deviation of the mean over runs from the fit, over `amplitude`.
     """
 
