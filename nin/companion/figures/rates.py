@@ -11,6 +11,7 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
 from nin.companion.figures.style import NEXT, NIW, PHASE_COLORS
+from nin.companion.layer_rates import PlainCourse
 from nin.curvature.measured_slope import is_resolved, over
 from nin.runs.phases import Phase
 from nin.studies.traces import Estimates
@@ -157,3 +158,27 @@ def draw_costs(ax: Axes, e: Estimates, reach: int) -> None:
     ax.set(xscale="log", yscale="log", xlabel="cost, in gradients of a batch")
     ax.set_ylabel("relative error of tr$\\langle H\\rangle$, rms")
     ax.legend()
+
+
+def draw_pulls(ax: Axes, course: PlainCourse) -> None:
+    """Draw the measured pull on each node over what the local curvature says, layer by layer.
+
+    Args:
+        ax: Where to draw.
+        course: Training by a plain loop; filled, the Hessian of the network in ``eval()``, open,
+            that of the batch in ``train()``.
+    """
+    places = np.arange(len(course.layers))
+    for name, label, shift, face in (
+        ("eq2", "Hessian in eval()", -0.12, ALONE),
+        ("blocks", "batch's blocks in train()", 0.12, "white"),
+    ):
+        value, err = course.over(name)
+        style: dict[str, Any] = {"color": ALONE, "mfc": face, "capsize": 2, "label": label}
+        ax.errorbar(places + shift, value, err, fmt="o", ms=6, **style)
+    ax.axhline(1, color="black", lw=1, zorder=0)
+    ax.axhline(0.5, color=PRINTED, lw=1, ls=":", zorder=0)
+    ax.set(yscale="log", ylim=(0.4, 4), xticks=places, xticklabels=course.layers)
+    ax.set_yticks([0.5, 1, 2, 4], ["½", "1", "2", "4"])
+    ax.set_yticks([], minor=True)
+    ax.tick_params(axis="x", rotation=30)
