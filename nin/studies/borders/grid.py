@@ -68,7 +68,7 @@ IMAGES_STEPS, IMAGES_SEEDS, IMAGES_K = 84, (0, 1, 2), (0.005, 2000.0)
 BEYOND_ACTIVATIONS = ("relu", "gelu", "softplus", "relu_squared", "square")
 """Of the networks whose second order is asked at their border of divergence: three that grow
 linearly, and two that grow faster."""
-BEYOND_ETA = {512: 0.003}
+BEYOND_ETA = {512: 0.003, 256: 0.001}
 """Their learning rates by width: with these, all of them are stable without noise."""
 BEYOND_SEEDS, BEYOND_K = (0, 1, 2, 3, 4), {"mse": (0.05, 500.0), "ce": (0.005, 50.0)}
 PARTS_ETA, PARTS_K = (0.01, 0.03), (0.15, 2.5)
