@@ -55,6 +55,8 @@ def test_the_page_shows_by_default_what_the_claims_read() -> None:
     assert tuple(p["bounded_epochs"]) == sets.BOUNDED_EPOCHS
     assert p["bounded_long"] == sets.BOUNDED_LONG
     assert tuple(p["factorial_seeds"]) == sets.FACTORIAL_SEEDS
+    assert tuple(p["beyond_seeds"]) == sets.BEYOND_SEEDS
+    assert tuple(p["parts_eta"]) == sets.PARTS_ETA
     for field in ("width", "eta", "batch_size"):
         assert p[f"factorial_{field}"] == getattr(sets.FACTORIAL_BASE, field)
 

@@ -208,7 +208,7 @@ def scaled_borders() -> Finding:
 
 
 def _range(values: list[float]) -> str:
-    low, high = (f"{f(values):.2g}" for f in (min, max))
+    low, high = (f"{f(values):.3g}" for f in (min, max))
     return low if low == high else f"{low} to {high}"
 
 
