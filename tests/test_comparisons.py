@@ -7,7 +7,7 @@ import dataclasses
 import numpy as np
 import pytest
 
-from nin.companion.comparisons import Comparison, against_closed_form, compare, summary
+from nin.companion.comparisons import against_closed_form, compare
 from nin.studies.borders.forecasts import Forecast
 from nin.studies.borders.prediction import closed_border
 from nin.studies.experiments import FIG2, FIG3, Experiment
@@ -54,9 +54,3 @@ def test_where_a_method_says_nothing_nothing_is_compared() -> None:
     deep = dataclasses.replace(FIG3, depth=2)
     measured = {deep: {"divergent": np.full(3, 2.0)}}
     assert compare(measured, {deep: forecast(deep)}, "halves", "divergent") == ([], [])
-
-
-def test_a_factor_off_counts_alike_to_either_side() -> None:
-    points = [Comparison("relu", "ce", 1.0, r, 0.1) for r in (0.5, 1.1, 1.2)]
-    assert summary(points) == "median x1.20, worst x2.00 (n = 3)"
-    assert summary([]) == "nothing to compare"

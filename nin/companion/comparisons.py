@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 import numpy as np
@@ -107,15 +107,3 @@ def against_closed_form(
         err = value * np.sqrt(err**2 + tolerance**2 / 12)
         points[e] = Comparison(e.activation, e.loss, closed_border(e), value, err)
     return points
-
-
-def summary(points: Sequence[Comparison]) -> str:
-    """Write by which factors predictions are off.
-
-    >>> summary([Comparison("relu", "ce", *said, err=0.1) for said in ((10.0, 12.5), (3.0, 2.0))])
-    'median x1.38, worst x1.50 (n = 2)'
-    """
-    if not points:
-        return "nothing to compare"
-    off = np.exp(np.abs(np.log([p.ratio for p in points])))
-    return f"median x{np.median(off):.2f}, worst x{off.max():.2f} (n = {len(off)})"

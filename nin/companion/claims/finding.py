@@ -139,13 +139,6 @@ class Finding:
         verdict = judge(cells, may=may)
         return cls(verdict, says, number, err, n, quantity, tuple(cells), **about)
 
-    @classmethod
-    def of_values(
-        cls, verdict: Verdict, says: str, values: npt.ArrayLike, quantity: str
-    ) -> Finding:
-        """Make a finding of the mean of independent values; that of hits is a share."""
-        return cls(verdict, says, *mean(values), len(np.asarray(values)), quantity)
-
     def __post_init__(self) -> None:
         """Refuse a finding without a usable number.
 
