@@ -15,7 +15,12 @@ ROOT = Path(__file__).resolve().parents[1]
 AXE = (Path(axe_playwright_python.__file__).parent / "axe.min.js").read_text(encoding="utf8")
 APART = {"_static", "_modules"}  # no pages, and nothing but listings of the package
 LONG = {"api.html", "genindex.html", "py-modindex.html"}  # listings, alike in all that axe asks
-READY = "async () => { if (window.MathJax?.startup) await MathJax.startup.promise; return true; }"
+READY = """async () => {
+  await window.MathJax?.startup?.promise;
+  await document.fonts.ready;  // equations have their width
+  await new Promise(done => setTimeout(done, 50));  // milliseconds: the observer has its turn
+  return true;
+}"""
 VIOLATIONS = """async () => (await axe.run(document, { resultTypes: ["violations"] })).violations
   .flatMap(v => v.nodes.map(node => `${v.id}: ${node.target} ${node.failureSummary}`))"""
 UNREACHABLE = """() => [...document.querySelectorAll("article *")].filter(box =>
@@ -75,7 +80,7 @@ def test_what_scrolls_is_reached_by_keyboard_and_no_equation_is_a_stop(
     page = browser.new_page(viewport={"width": width, "height": 900})
     found, stops = {}, {}
     for path in pages(built_book):
-        opened(page, path).wait_for_timeout(100)  # milliseconds: the observer of sizes has its turn
+        opened(page, path)
         found[path.name] = page.evaluate(UNREACHABLE)
         stops[path.name] = page.evaluate(
             "[...document.querySelectorAll('mjx-container[tabindex]')]"

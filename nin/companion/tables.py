@@ -19,6 +19,13 @@ from nin.companion.digits import number_text, with_error
 Cell = str | int | float | tuple[float, float]
 """A word, a number, or a number with its standard error."""
 
+SIGNS = {
+    "alpha": "α", "epsilon": "ϵ", "eta": "η", "lambda": "λ", "mu": "μ", "rho": "ρ", "sigma": "σ",
+    "tau": "τ", "theta": "θ", "langle": "⟨", "rangle": "⟩", "infty": "∞", "times": "×",
+}  # fmt: skip
+"""TeX that formulas in tables may have, besides letters, indices, powers and ``\\rm``."""
+_TOKEN = re.compile(r"([_^])(?:\{([^{}]*)\}|(\\[a-z]+|.))|\\rm (\w+)|\\([a-zA-Z]+)|([a-zA-Z])|(.)")
+
 
 @dataclass(frozen=True, repr=False)
 class Table:
@@ -142,9 +149,32 @@ def _side(cell: Cell) -> str:
 
 
 def _html(text: str) -> str:
-    """Return text with its TeX where MathJax looks for it, in the book and in Jupyter."""
-    tex = r'<span class="math notranslate nohighlight">\\(\1\\)</span>'
-    return re.sub(r"\$(.+?)\$", tex, escape(text))
+    """Return text with its TeX as HTML, which needs no script and is text to a screen reader."""
+    parts = text.split("$")
+    return "".join(_formula(part) if i % 2 else escape(part) for i, part in enumerate(parts))
+
+
+def _formula(tex: str) -> str:
+    r"""Return the HTML of a formula of letters, signs, indices and powers.
+
+    Raises:
+        ValueError: If it has a command that is not among `SIGNS`.
+
+    >>> _formula(r"d_{\rm in}/N_w\eta^2")
+    '<i>d</i><sub>in</sub>/<i>N</i><sub><i>w</i></sub><i>η</i><sup>2</sup>'
+    """
+
+    def html(found: re.Match[str]) -> str:
+        script, braced, single, upright, command, letter, other = found.groups()
+        if script:
+            tag = {"_": "sub", "^": "sup"}[script]
+            return f"<{tag}>{_formula(braced or single)}</{tag}>"
+        if command and command not in SIGNS:
+            raise ValueError(f"a table knows no \\{command}; it knows {', '.join(SIGNS)}")
+        italic = SIGNS[command] if command else letter
+        return f"<i>{italic}</i>" if italic else upright or escape(other)
+
+    return _TOKEN.sub(html, tex)
 
 
 def _plain(text: str) -> str:
