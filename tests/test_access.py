@@ -9,7 +9,11 @@ from urllib.parse import unquote, urlsplit
 
 import axe_playwright_python
 import pytest
+from lean_theme import without_unused
 from playwright.sync_api import Browser, Page
+from print_book import chapters, print_pages
+from pypdf import PdfReader
+from test_layout import toc_entries
 
 ROOT = Path(__file__).resolve().parents[1]
 AXE = (Path(axe_playwright_python.__file__).parent / "axe.min.js").read_text(encoding="utf8")
@@ -127,6 +131,23 @@ def test_on_paper_no_line_is_cut_and_no_button_is_printed(
     assert not {name: boxes for name, boxes in cut.items() if boxes}
 
 
+def test_pages_are_printed_into_one_pdf_with_an_outline_and_no_link_to_a_file(
+    built_book: Path, tmp_path: Path
+) -> None:
+    print_pages(built_book, ["notation", "figures/fig3_phases_ce"], tmp_path / "book.pdf")
+    book = PdfReader(tmp_path / "book.pdf")
+    titles = [entry.title for entry in book.outline if not isinstance(entry, list)]
+    assert titles[-1].startswith("Fig. 3") and len(titles) == 2
+    text = "\n".join(page.extract_text() for page in book.pages)
+    assert "Three things to see" in text and "Show parameters" not in text
+    links = [a.get_object() for page in book.pages for a in page.get("/Annots", [])]
+    assert not [a for a in links if "file:" in str(a.get("/A", {}).get("/URI", ""))]
+
+
+def test_the_pdf_has_every_chapter_of_the_book() -> None:
+    assert {name for name in toc_entries() if name != "api"} == set(chapters(ROOT / "_toc.yml"))
+
+
 def test_a_page_is_light(browser: Browser, built_book: Path) -> None:
     page, sizes = browser.new_page(), {}
     loaded: set[Path] = set()
@@ -140,6 +161,12 @@ def test_a_page_is_light(browser: Browser, built_book: Path) -> None:
         sizes[path.name] = sum(f.stat().st_size for f in own)
     page.close()
     assert not {name: size for name, size in sizes.items() if size > MOST}
+
+
+def test_a_rule_of_a_style_stays_where_a_page_may_have_all_its_classes() -> None:
+    style = "@media print{.a .b:not(.z){top:0}.c,i{top:1px}.z{top:2px}}.a.z{top:3px}.z,.b{top:4px}"
+    kept = "@media print{.a .b:not(.z){top:0}.c,i{top:1px}}.z,.b{top:4px}"
+    assert without_unused(style, {"a", "b"}) == kept
 
 
 def image_cells() -> list[tuple[str, dict[str, Any]]]:
