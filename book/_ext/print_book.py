@@ -57,8 +57,11 @@ def print_pages(html: Path, names: Sequence[str], target: Path) -> None:
         for name in names:
             page.goto((html / f"{name}.html").as_uri())
             page.wait_for_function(READY)
-            edges = dict.fromkeys(("top", "bottom", "left", "right"), "16mm")
-            printed = page.pdf(format="A4", margin=edges, print_background=True)
+            printed = page.pdf(
+                format="A4",
+                margin={"top": "16mm", "bottom": "16mm", "left": "16mm", "right": "16mm"},
+                print_background=True,
+            )
             title = page.locator("h1").first.inner_text().rstrip("#¶ ")
             book.append(PdfReader(BytesIO(printed)), outline_item=title)
     book.write(target)
