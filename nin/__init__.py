@@ -11,7 +11,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from nin.curvature import LocalLoss
+    from nin.curvature import LocalLoss, NodeReport, Report, report
     from nin.linear import simulate
     from nin.networks import MLP, Dataset, Loss, NoiseInjection, Observer, attach, detach, train
     from nin.networks.data import load
@@ -22,8 +22,9 @@ if TYPE_CHECKING:
 __version__ = "0.1.0"
 __all__ = [
     "FIG1", "FIG2", "FIG3", "MLP", "Dataset", "Experiment", "History", "LocalLoss", "Loss",
-    "NoiseInjection", "Observer", "Phase", "PhaseFinding", "Recorder", "attach", "classify_phase",
-    "detach", "fit_decay", "load", "run_or_load", "simulate", "time_to", "train",
+    "NodeReport", "NoiseInjection", "Observer", "Phase", "PhaseFinding", "Recorder", "Report",
+    "attach", "classify_phase", "detach", "fit_decay", "load", "report", "run_or_load",
+    "simulate", "time_to", "train",
 ]  # fmt: skip
 
 

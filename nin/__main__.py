@@ -50,10 +50,10 @@ _VARIABLE: dict[str, tuple[type, str]] = {
     "loss": (str, "ce or mse"),
     "eta": (float, "learning rate"),
     "batch_size": (int, "samples per step"),
-    "epochs": (int, "passes over the 42,000 training images"),
+    "epochs": (int, "passes over the training images"),
     "depth": (int, "hidden layers"),
     "width": (int, "neurons of each"),
-    "activation": (str, "relu, tanh, gelu, softplus, sigmoid or linear"),
+    "activation": (str, "relu, tanh, gelu, softplus, sigmoid, linear, relu_squared or square"),
     "layer": (str, "which layer the node is wired to: layers.0 is the first"),
     "fixed": (bool, "each image keeps its eps, in place of a new one each epoch"),
     "noise": (str, "law of eps: gaussian, uniform or rademacher"),
@@ -65,6 +65,8 @@ _VARIABLE: dict[str, tuple[type, str]] = {
     "split_seed": (int, "of the split into training and test images"),
     "precision": (str, "float32 or bf16"),
     "evaluations": (int, "per decade of steps, of the losses without noise"),
+    "d_in": (int, "inputs per image: 784 pixels, or 196 or 49 means of blocks of them"),
+    "d_out": (int, "classes, 2 to 10: the first so many of Fashion-MNIST's"),
 }
 """The fields of an experiment that have an option of that name: their type, and what they are."""
 
@@ -205,7 +207,8 @@ def _yaml(text: str, where: str) -> Any:
 
 
 def _claims(options: argparse.Namespace) -> int:
-    from nin.companion.claims.ledger import Verdict, ledger  # noqa: PLC0415
+    from nin.companion.claims.finding import Verdict  # noqa: PLC0415
+    from nin.companion.claims.ledger import ledger  # noqa: PLC0415
 
     claims = ledger()
     if unknown := sorted(set(options.ids) - {c.id for c in claims}):

@@ -26,6 +26,7 @@ from nin.studies.borders.search import (
     find_borders,
     first_steps,
     is_past,
+    trials,
 )
 from nin.studies.experiments import FIG2, FIG3, Experiment
 from nin.studies.study import Shelf, images, train_runs
@@ -137,6 +138,30 @@ def test_a_search_ends_for_any_tolerance(tiny: Shelf, tmp_path: Path) -> None:
     found = find_borders([TINY], ["divergent"], [0], STEPS, copy, **where)[TINY]["divergent"]
     assert abs(found[0] / there[0] - 1) < 0.01
     assert len(Trials(asked(0), copy).found) < 60  # 2 % are 13 halvings from six digits
+
+
+@pytest.mark.parametrize("off", [1.0, 1.05, 0.6, 30.0, 1 / 30])
+def test_a_search_from_a_prediction_finds_the_same_border_sooner(
+    tiny: Shelf, tmp_path: Path, off: float
+) -> None:
+    there = find_borders([TINY], ["divergent"], SEEDS, STEPS, tiny)[TINY]["divergent"]
+    shelf, around = Shelf(tmp_path, "", workers=1), {TINY: off * float(np.median(there))}
+    found = find_borders([TINY], ["divergent"], SEEDS, STEPS, shelf, around=around)
+    # Brackets of 2 % in either search, their middles taken.
+    np.testing.assert_allclose(found[TINY]["divergent"], there, rtol=0.02)
+    before, after = (
+        sum(len(t.found) for t in trials(TINY, SEEDS, STEPS, s)) for s in (tiny, shelf)
+    )
+    # Of ten trials; a walk of n steps that double saves the first n bisections or so.
+    assert after <= before * (0.7 if 0.9 < off < 1.1 else 1.5)
+
+
+def test_a_search_from_a_prediction_says_where_there_is_no_border(tmp_path: Path) -> None:
+    shelf = Shelf(tmp_path, "", workers=1)
+    for K, there in (((0.1, 0.2), np.inf), ((400.0, 500.0), 0.0)):
+        around = {TINY: TINY.at(K[0]).sigma_eps * 1.1}
+        found = find_borders([TINY], ["divergent"], [0], STEPS, shelf, K=K, around=around)
+        assert found[TINY]["divergent"] == [there]
 
 
 def test_an_unknown_border_is_an_error(tiny: Shelf) -> None:

@@ -8,9 +8,8 @@ import numpy as np
 import pytest
 import yaml
 
-from nin.companion.claims.network import SWEEP_EPOCHS, SWEEP_SEEDS, SWEEPS
 from nin.companion.claims.table1 import PAGES as PAGES_OF_FIGURES
-from nin.companion.claims.table1 import RECOVERS
+from nin.companion.claims.table1 import RECOVERS, SWEEP_EPOCHS, SWEEP_SEEDS, SWEEPS
 from nin.companion.pages import PAGES, check_parameters, page_parameters
 from nin.runs.averages import middle
 from nin.studies.borders import grid as sets

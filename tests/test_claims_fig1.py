@@ -10,7 +10,7 @@ from test_claims_borders import page_defaults
 
 from nin.companion.claims import fig1
 from nin.companion.claims import local_curvature as curvature
-from nin.companion.claims.ledger import Verdict
+from nin.companion.claims.finding import Verdict
 from nin.runs.history import History
 from nin.studies import walks
 from nin.studies import windows as runs
@@ -46,7 +46,7 @@ def test_runs_in_another_order_are_not_what_the_paper_shows(
 
     fig1_right = fig1.right
     monkeypatch.setattr(fig1, "right", backwards)
-    assert fig1.decay_times_over_phases.test().verdict is Verdict.CORRECTED
+    assert fig1.decay_times_over_phases.test().verdict is Verdict.DIFFERS
 
 
 @pytest.mark.parametrize("factor", [0.4, 1.0, 2.5])

@@ -16,7 +16,8 @@ import yaml
 from nin.__main__ import _FIGURES_EXAMPLES, _parser, main
 from nin.companion import pages as notebooks
 from nin.companion.claims import ledger
-from nin.companion.claims.ledger import Claim, Finding, Verdict
+from nin.companion.claims.finding import Cell, Finding
+from nin.companion.claims.ledger import Claim
 from nin.networks import data
 from nin.studies.experiments import EXPERIMENTS, FIG2, FIG3, Experiment
 from nin.studies.records import RecordError
@@ -372,7 +373,8 @@ def three_claims(monkeypatch: pytest.MonkeyPatch) -> list[int]:
         raise RecordError("the record x.npz is damaged")
 
     def holds() -> Finding:
-        return Finding(Verdict.REPRODUCED, "it does", 1.0, 0.1, 3, "a number")
+        cells = [Cell({"K": K}, 1.0, 0.1, 3, holds=True) for K in (1, 2)]
+        return Finding.over(cells, "it does", "a number")
 
     tests = (holds, fails, holds)
     claims = [Claim(f"C{i}", "words", "here", "index", test) for i, test in enumerate(tests, 1)]
@@ -386,7 +388,8 @@ def test_a_claim_that_cannot_be_computed_hides_no_other(
     assert main(["claims"]) == 2
     out = capsys.readouterr().out
     assert re.findall(r"^C\d", out, re.M) == ["C1", "C2", "C3"]
-    assert out.count("\n    reproduced: it does\n    a number: 1 +- 0.1 (n = 3)") == 2
+    found = "\n    reproduced: it does\n    a number: 1 +- 0.1 (n = 3)"
+    assert out.count(f"{found}\n    grid: K 1, 2; 3 seeds each\n    worst: K 1: 1 +- 0.1") == 2
     assert "\n    not computed: the record x.npz is damaged; page index\n" in out
     assert len(three_claims) == 1
     assert main(["claims", "C1", "C3"]) == 0
@@ -399,7 +402,7 @@ def test_the_page_of_claims_shows_the_others_too(three_claims: list[int]) -> Non
         if cell.cell_type == "code":
             exec(cell.source.replace("Markdown(", "table = ("), namespace)
     table = str(namespace["table"])
-    assert table.count("**reproduced** | it does *a number:* 1.00 ± 0.10, from 3") == 2
+    assert table.count("**reproduced** | it does *a number:* 1.00 ± 0.10, from 3 | K 1, 2") == 2
     assert "**not computed** | the record x.npz is damaged" in table
     assert len(three_claims) == 1
 

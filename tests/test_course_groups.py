@@ -11,8 +11,9 @@ import pytest
 from nin.companion.course_groups import (
     by_layer_and_strength,
     common_phase,
-    phase_slopes,
     runs_at_layers,
+    seed_slopes,
+    strength_slopes,
 )
 from nin.runs.phases import Phase
 from nin.studies.experiments import FIG1, Experiment
@@ -59,10 +60,10 @@ def test_seeds_in_different_phases_have_none_in_common() -> None:
 
 
 @pytest.mark.parametrize("with_kinks", [False, True])
-def test_a_slope_is_the_ratio_of_sums_over_the_steps_of_all_seeds(with_kinks: bool) -> None:
+def test_each_seed_has_a_slope_of_its_own(with_kinks: bool) -> None:
     seeds = [watched(dataclasses.replace(FIG1, seed=k), resolved=(True, False)) for k in SEEDS]
-    mixed = [seeds[0], dataclasses.replace(seeds[1], phase=Phase.CATAPULT)]
-    [found] = phase_slopes([seeds, mixed], Phase.DECAY, with_kinks)  # one window is resolved
-    said = sum(c.curvature[0].sum() + with_kinks * c.kinks[0].sum() for c in seeds)
-    assert found == pytest.approx(sum(c.pull[0].sum() for c in seeds) / said, rel=1e-12)  # rounding
-    assert len(phase_slopes([seeds, mixed], Phase.CATAPULT)) == 0
+    said = [c.curvature + with_kinks * c.kinks for c in seeds]
+    peer = [c.pull[0].sum() / s[0].sum() for c, s in zip(seeds, said, strict=True)]
+    assert seed_slopes(seeds, 0, with_kinks) == pytest.approx(peer, rel=1e-12)  # rounding
+    assert not len(seed_slopes(seeds, 1, with_kinks))  # it predicts next to nothing
+    assert strength_slopes(seeds, with_kinks) == pytest.approx(peer, rel=1e-12)

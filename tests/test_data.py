@@ -404,6 +404,37 @@ def test_a_pixel_that_is_constant_in_training_becomes_0() -> None:
     assert torch.isfinite(x).all() and x[:, 0].abs().min() > 0
 
 
+def test_fewer_classes_are_the_same_images_in_the_same_order(split: data.Dataset) -> None:
+    three = data.load(d_out=3)
+    assert three.train_x.shape == (12_600, 784) and three.val_x.shape == (8_400, 784)
+    x, y = torch.cat([split.train_x, split.val_x]), torch.cat([split.train_y, split.val_y])
+    kept = y < 3
+    assert torch.equal(torch.cat([three.train_y, three.val_y]), y[kept])
+    # Scaled by their own moments, so alike up to a line.
+    a, b = torch.cat([three.train_x, three.val_x])[:500], x[kept][:500]
+    slope = a.std() / b.std()
+    # float32 rounding of values up to 3
+    torch.testing.assert_close(a, (b - b.mean()) * slope + a.mean(), atol=1e-4, rtol=0)
+    assert three.train_x.mean().item() == pytest.approx(0, abs=1e-5)
+    assert three.train_x.std().item() == pytest.approx(1, abs=1e-5)
+
+
+@pytest.mark.parametrize(("d_in", "block"), [(196, 2), (49, 4)])
+def test_fewer_inputs_are_means_over_blocks(split: data.Dataset, d_in: int, block: int) -> None:
+    x = data.load(d_in=d_in).train_x[:100].numpy()
+    side = 28 // block
+    whole = split.train_x[:100].numpy().reshape(100, side, block, side, block).mean((2, 4))
+    means = whole.reshape(100, -1)
+    ratio = (x.std() / means.std(), x.mean() - means.mean() * x.std() / means.std())
+    np.testing.assert_allclose(x, means * ratio[0] + ratio[1], atol=1e-4)  # as above
+
+
+@pytest.mark.parametrize("asked", [{"d_in": 100}, {"d_out": 1}, {"d_out": 11}])
+def test_inputs_and_classes_that_are_not_there_are_named(asked: dict[str, int]) -> None:
+    with pytest.raises(ValueError, match="784, 196, 49 inputs and 2 to 10 classes, not"):
+        data.load(**asked)  # type: ignore[arg-type]
+
+
 def test_split_seed_changes_who_trains(split: data.Dataset) -> None:
     other = data.load(split_seed=1)
     share = (other.train_y == split.train_y).float().mean().item()

@@ -115,8 +115,8 @@ def test_times_stand_on_their_phases_and_what_is_not_reached_has_no_point(axes) 
     assert len(points["training loss, re-randomised"]) == 3
     assert "training loss, fixed" not in points  # it would lie on the other
     np.testing.assert_allclose(points[r"$|w_{\rm NI}|$, from its first tenth"], [(4, 20)])
-    predicted = lines(ax)["Eq. (2), weights at the start"]
-    np.testing.assert_allclose(predicted[:, 1], 200 / sigma**2)
+    for label, tau in (("corrected", 200 / sigma**2), ("as printed, with ½", 400 / sigma**2)):
+        np.testing.assert_allclose(lines(ax)[f"Eq. (2), {label}"][:, 1], tau)
     error = ax.containers[0].lines[2][0].get_segments()[0]
     # 70 and 90 deviate by 10 from their mean: a standard error of 10
     np.testing.assert_allclose(error[:, 1], [70, 90])

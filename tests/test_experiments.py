@@ -22,6 +22,7 @@ from nin.studies.experiments import (
     experiment,
     strengths,
 )
+from nin.studies.study import images_of, train_runs
 
 SMALL = dataclasses.replace(FIG3, width=20, sigma_eps=0.5)
 
@@ -108,6 +109,20 @@ def test_all_strengths_and_laws_of_a_seed_start_from_the_same_weights() -> None:
     assert not torch.equal(first[0], other_seed[0])
 
 
+def test_fewer_inputs_and_classes_make_a_smaller_problem_and_change_no_other_key() -> None:
+    e = dataclasses.replace(SMALL, d_in=49, d_out=2, batch_size=100)
+    assert [tuple(p.shape) for p in e.network().parameters() if p.ndim == 2] == [
+        (e.width, 49), (2, e.width),
+    ]  # fmt: skip
+    assert (e.n_train, e.steps_per_epoch) == (8400, 84)
+    assert e.unit == 49 / e.eta
+    data = images_of(e)
+    assert data.train_x.shape == (e.n_train, 49) and set(data.train_y.tolist()) == {0, 1}
+    _, [history] = train_runs([e], epochs=1, progress=False)
+    assert len(history.step) > 0 and np.isfinite(history.loss[0])
+    assert dataclasses.replace(SMALL, d_in=784, d_out=10).key == SMALL.key != e.key
+
+
 # ---- fields of the wrong kind
 
 
@@ -128,6 +143,8 @@ def test_all_strengths_and_laws_of_a_seed_start_from_the_same_weights() -> None:
         ),
         ("scaling", "max", r"scaling must be one of \['std', .*\], not 'max'"),
         ("depth", -1, "depth must be >= 1, not -1"),
+        ("d_in", 783, r"d_in must be one of \[784, 196, 49\], not 783"),
+        ("d_out", 11, "d_out must be 2 to 10, not 11"),
         ("evaluations", 0, "evaluations must be >= 1, not 0"),
     ],
 )

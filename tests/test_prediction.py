@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -13,20 +14,21 @@ from torch.func import functional_call, jacrev
 from nin.curvature.gauss_newton import output_hessian, top_curvature
 from nin.curvature.local import LocalLoss
 from nin.networks.attachment import one_node
-from nin.networks.data import Dataset
+from nin.networks.data import CLASSES, Dataset
 from nin.networks.losses import Loss
 from nin.studies.borders.forecasts import METHODS, forecast
 from nin.studies.borders.noise_only import NODES, blind, noise_only_borders, quantiles
 from nin.studies.borders.prediction import (
     Curve,
     Prediction,
+    closed_form,
     curve,
     decay_time,
     halves,
     initial_rate,
 )
 from nin.studies.borders.search import find_borders
-from nin.studies.experiments import D_OUT, FIG2, Experiment
+from nin.studies.experiments import FIG2, Experiment
 from nin.studies.study import Shelf, images
 
 TINY = dataclasses.replace(FIG2, width=64, batch_size=50)
@@ -71,9 +73,9 @@ def test_the_largest_curvature_is_that_of_the_dense_matrix(
 
 
 def test_the_output_hessian_is_known_in_closed_form() -> None:
-    z, y = torch.randn(4, D_OUT, generator=torch.Generator().manual_seed(0)), torch.arange(4)
+    z, y = torch.randn(4, CLASSES, generator=torch.Generator().manual_seed(0)), torch.arange(4)
     mse = output_hessian(Loss("mse"), z, y)
-    torch.testing.assert_close(mse, 0.2 * torch.eye(D_OUT, dtype=torch.float64).expand_as(mse))
+    torch.testing.assert_close(mse, 0.2 * torch.eye(CLASSES, dtype=torch.float64).expand_as(mse))
     p = z.double().softmax(-1)
     torch.testing.assert_close(
         output_hessian(Loss("ce"), z, y), torch.diag_embed(p) - p[:, :, None] * p[:, None, :]
@@ -110,8 +112,8 @@ def test_the_halves_give_the_curvature_of_noise_alone(loss: str, norm: str) -> N
     model = blind(dataclasses.replace(e, sigma_eps=1.0))
     # For cross-entropy so little noise that the outputs stay near 0, where the formula takes H.
     scale = 1e-3
-    node(model).eps = scale * quantiles(e.noise).repeat_interleave(D_OUT)
-    x, y = torch.zeros(NODES * D_OUT, 1), torch.arange(D_OUT).repeat(NODES)
+    node(model).eps = scale * quantiles(e.noise).repeat_interleave(CLASSES)
+    x, y = torch.zeros(NODES * CLASSES, 1), torch.arange(CLASSES).repeat(NODES)
     lam, lam_w_ni = (
         e.eta * top_curvature(model, e.criterion(), x, y, of) / scale**2 for of in ("", "w_ni")
     )
@@ -131,6 +133,25 @@ def test_other_networks_have_no_halves(changes: dict[str, object]) -> None:
 
 
 # ---- noise alone
+
+
+@pytest.mark.parametrize(
+    "changes", [{}, {"niw_fan_in": "width"}, {"mse_norm": "half_sum"}, {"d_in": 49, "d_out": 3}]
+)
+def test_the_closed_form_is_the_mean_over_weights_that_are_drawn(changes: dict[str, Any]) -> None:
+    e = dataclasses.replace(TINY, width=128, **changes)
+    drawn = [halves(dataclasses.replace(e, seed=seed)).divergent for seed in range(30)]
+    # Seeds spread by 8 %; the mean of the larger half is Tracy and Widom's up to a few percent.
+    assert np.mean(drawn) == pytest.approx(closed_form(e), rel=0.06)
+
+
+def test_the_closed_form_of_cross_entropy_is_rho_of_sqrt_2() -> None:
+    e = dataclasses.replace(TINY, loss="ce", d_out=2, eta=0.02)
+    for changed in (e, dataclasses.replace(e, width=32), dataclasses.replace(e, d_in=49)):
+        rho = changed.eta * closed_form(changed) * np.sqrt(0.5 / (2 * np.pi))
+        assert rho == pytest.approx(np.sqrt(2))
+    with pytest.raises(ValueError, match="one hidden ReLU layer"):
+        closed_form(dataclasses.replace(e, depth=2))
 
 
 @pytest.mark.parametrize("noise", ["gaussian", "uniform", "rademacher"])
@@ -161,8 +182,8 @@ def test_noise_alone_diverges_where_gradient_descent_on_it_does(activation: str)
 
     def recovers(sigma_eps: float) -> bool:
         model = blind(dataclasses.replace(e, sigma_eps=sigma_eps))
-        node(model).eps = sigma_eps * quantiles(e.noise).repeat_interleave(D_OUT)
-        x, y = torch.zeros(NODES * D_OUT, 1), torch.eye(D_OUT).repeat(NODES, 1)
+        node(model).eps = sigma_eps * quantiles(e.noise).repeat_interleave(CLASSES)
+        x, y = torch.zeros(NODES * CLASSES, 1), torch.eye(CLASSES).repeat(NODES, 1)
         sizes, losses = [], []
         for _ in range(steps):
             loss = (model(x) - y).square().mean()

@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 import dataclasses
+from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 
 from nin.curvature.gauss_newton import LinearInNoise
 from nin.networks.attachment import one_node
 from nin.studies.borders.prediction import curve, second_order_curvature
+from nin.studies.borders.search import find_borders
+from nin.studies.borders.second_order import SAMPLES, share_of_border
 from nin.studies.experiments import FIG2, FIG3
-from nin.studies.study import images
+from nin.studies.study import Shelf, images
 
 TINY = dataclasses.replace(FIG2, width=32)
 
@@ -52,3 +56,25 @@ def test_a_node_elsewhere_is_an_error() -> None:
     e = dataclasses.replace(TINY, layer="layers.1")
     with pytest.raises(ValueError, match=r"needs its node at layers\.0"):
         LinearInNoise(e.network(), torch.zeros(3))
+
+
+def test_the_share_is_the_curvature_at_the_border_over_that_of_the_linear_model(
+    tmp_path: Path,
+) -> None:
+    shelf, seeds, steps = Shelf(tmp_path, "network_borders", workers=1), (0, 1), 30
+    small = dataclasses.replace(TINY, batch_size=50)
+    linear, growing = (dataclasses.replace(small, activation=a) for a in ("linear", "square"))
+    wild = dataclasses.replace(small, eta=10.0)  # no noise is needed to make it diverge
+    where = {"mse": (0.05, 500.0)}
+    bases = [linear, growing, wild]
+    found = share_of_border(bases, seeds, steps, shelf, K=where, tolerance=0.05)
+    borders = find_borders(
+        [growing], ["divergent"], seeds, steps, shelf, K=where["mse"], tolerance=0.05
+    )
+    for seed, share in zip(seeds, found[growing], strict=True):
+        sigma_eps = borders[growing]["divergent"][seed]
+        run = dataclasses.replace(growing, seed=seed)
+        lam = second_order_curvature(run, sigma_eps, images("std", 0), SAMPLES)
+        assert share == pytest.approx(lam / 4, rel=1e-4)  # the record takes six digits
+    assert found[growing].max() < 0.7 < found[linear].min()
+    assert np.isnan(found[wild]).all()

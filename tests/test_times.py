@@ -6,7 +6,14 @@ import numpy as np
 import pytest
 
 from nin.runs.history import History
-from nin.runs.times import FALLS, RISE, decay_times, first_crossing, plateau_end, power
+from nin.runs.times import (
+    FALLS,
+    RISE,
+    decay_times,
+    first_crossing,
+    local_powers,
+    plateau_end,
+)
 
 SIGMA = np.geomspace(1, 100, 9)
 
@@ -77,13 +84,14 @@ def test_a_run_that_does_not_get_there_or_diverges_has_no_time() -> None:
 @pytest.mark.parametrize("true", [-2.0, 0.7])
 def test_a_power_law_gives_its_power_for_each_seed(true: float) -> None:
     heights = np.array([1.0, 3.0, 0.2])
-    np.testing.assert_allclose(power(SIGMA, heights * SIGMA[:, None] ** true), [true] * 3)
+    found = local_powers(SIGMA, heights * SIGMA[:, None] ** true)
+    np.testing.assert_allclose(found, np.full((len(SIGMA) - 1, 3), true), rtol=1e-9, atol=1e-9)
 
 
-@pytest.mark.parametrize("tau", [[[1.0]], [[1.0], [np.inf]]])
-def test_a_power_needs_two_strengths_and_finite_times(tau: list[list[float]]) -> None:
-    with pytest.raises(ValueError, match="a power needs two strengths or more and finite times"):
-        power(SIGMA[: len(tau)], np.array(tau))
+def test_where_the_power_changes_it_does_so_locally_and_a_missing_time_has_none() -> None:
+    tau = np.array([8.0, 2.0, 1.0, np.inf])[:, None]
+    found = local_powers([1.0, 2.0, 4.0, 8.0], tau)
+    np.testing.assert_allclose(found[:, 0], [-2, -1, np.nan])
 
 
 def test_a_plateau_ends_where_the_times_have_risen_by_the_factor() -> None:
@@ -104,9 +112,9 @@ def test_a_plateau_without_end_is_endless_and_a_missing_time_ends_it() -> None:
 @pytest.mark.parametrize(
     ("call", "says"),
     [
-        (lambda: power([1, 2], np.ones((3, 1))), "expected n noise strengths"),
-        (lambda: power([2, 1], np.ones((2, 1))), "must be positive and rise"),
-        (lambda: power([1, 2], np.zeros((2, 1))), "times be positive"),
+        (lambda: local_powers([1, 2], np.ones((3, 1))), "expected n noise strengths"),
+        (lambda: local_powers([2, 1], np.ones((2, 1))), "must be positive and rise"),
+        (lambda: local_powers([1, 2], np.zeros((2, 1))), "times be positive"),
         (lambda: plateau_end([0, 2], np.ones((2, 1))), "must be positive and rise"),
         (lambda: plateau_end([1, 2], np.ones(2)), "expected n noise strengths"),
         (lambda: decay_times([history(9)], "loss"), "give 'loss' a fraction"),

@@ -109,12 +109,14 @@ def plain_mlp(
 @pytest.mark.parametrize("depth", [1, 2, 3])
 @pytest.mark.parametrize("activation", ACTIVATIONS)
 def test_mlps_train_as_in_a_plain_loop(activation: str, depth: int, loss: str) -> None:
+    tame = activation not in ("relu_squared", "square")  # those diverge at the numbers of the rest
+    sigma_eps, eta = (0.7, 0.1) if tame else (0.1, 1e-4)
     for layer in (0, depth):
         for bias in (True, False):
-            model = mlp(depth=depth, activation=activation, bias=bias, layer=layer)
+            model = mlp(sigma_eps, depth=depth, activation=activation, bias=bias, layer=layer)
             peer = copy.deepcopy(model)
-            [history] = fit([model], loss=loss)
-            losses, norms = plain_mlp(peer, layer, 0.7, loss, 0.1, 4)
+            [history] = fit([model], loss=loss, eta=eta)
+            losses, norms = plain_mlp(peer, layer, sigma_eps, loss, eta, 4)
             # float32 rounding, 6e-8 a product, in numbers of order 1 over twelve steps
             np.testing.assert_allclose(history.loss, losses, rtol=2e-5, atol=2e-6)
             np.testing.assert_allclose(history.w_ni, norms, rtol=2e-5, atol=2e-6)

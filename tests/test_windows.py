@@ -80,6 +80,15 @@ def test_a_slope_is_found_with_its_error_and_without_the_kick() -> None:
     )
 
 
+def test_a_step_whose_kinks_are_unknown_is_left_out_only_where_kinks_count() -> None:
+    c = quadratic()
+    kinks = c.kinks.copy()
+    kinks[0, 7] = np.nan
+    holed = dataclasses.replace(c, kinks=kinks)
+    assert window_slope([holed], 0) == window_slope([c], 0)
+    assert window_slope([holed], 0, with_kinks=True).n == window_slope([c], 0).n - 1
+
+
 def test_two_seeds_give_a_smaller_error_than_one() -> None:
     one, two = window_slope([quadratic(0)], 0), window_slope([quadratic(0), quadratic(1)], 0)
     assert two.n == 2 * one.n and two.err < one.err

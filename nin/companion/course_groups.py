@@ -52,23 +52,29 @@ def common_phase(found: Sequence[Course]) -> Phase | None:
     return phases.pop() if len(phases) == 1 else None
 
 
-def phase_slopes(
-    groups: Iterable[Sequence[Course]], phase: Phase, with_kinks: bool = False
-) -> np.ndarray:
-    """Return the slope of each window of the runs in a phase, (windows,).
-
-    Windows in which the Hessian alone predicts next to nothing do not count.
+def seed_slopes(found: Sequence[Course], window: int, with_kinks: bool = False) -> np.ndarray:
+    """Return the slope of a window in each run, (seeds,), whose scatter is that of chance.
 
     Args:
-        groups: Runs, those of one group alike in all but the seed.
-        phase: The phase that all seeds of a group are in.
+        found: Runs alike in all but the seed.
+        window: Which window.
+        with_kinks: Whether the prediction counts kinks.
+
+    Returns:
+        The slopes; none where the Hessian alone predicts next to nothing, or nothing for some seed,
+        as in a network whose units the noise has killed.
+    """
+    slopes = np.array([window_slope([c], window, with_kinks).value for c in found])
+    known = is_resolved(window_slope(found, window)) and np.isfinite(slopes).all()
+    return slopes if known else np.array([])
+
+
+def strength_slopes(found: Sequence[Course], with_kinks: bool = False) -> np.ndarray:
+    """Return the slope of each run, mean over its windows, (seeds,); see `seed_slopes`.
+
+    Args:
+        found: Runs alike in all but the seed.
         with_kinks: Whether the prediction counts kinks.
     """
-    windows = [
-        (found, w)
-        for found in groups
-        if common_phase(found) == phase
-        for w in range(len(found[0].starts))
-    ]
-    resolved = [at for at in windows if is_resolved(window_slope(*at))]
-    return np.array([window_slope(*at, with_kinks).value for at in resolved], float)
+    rows = [seed_slopes(found, w, with_kinks) for w in range(len(found[0].starts))]
+    return np.asarray(np.mean([row for row in rows if len(row)], 0))

@@ -6,8 +6,10 @@ import math
 from functools import cache
 from typing import Any
 
+import numpy as np
 import sympy
 import torch
+from scipy.optimize import brentq
 from sympy import Symbol
 from torch import Tensor, nn
 from torch.nn import functional as F
@@ -55,6 +57,67 @@ def step_rates(
         "kick": eta / size * float((eps * (g @ unit)).mean()),
         "bend": along**2 - float(drift.square().sum()) / 2 - noise / 2,
     }
+
+
+def kick_size(g: Tensor, w: Tensor, sigma_eps: float, eta: float, batch_size: int) -> float:
+    """Return the root mean square of what the kick of Eq. (2) does to ln|w_ni| in one step.
+
+    Args:
+        g: Local gradients, (samples, features).
+        w: The noise injection weights, (features,).
+        sigma_eps: Standard deviation of the noise.
+        eta: Learning rate.
+        batch_size: Samples of a step.
+    """
+    along = g @ (w / w.norm())
+    return float(eta * sigma_eps / w.norm() * (along.square().mean() / batch_size).sqrt())
+
+
+def resting_size(g: Tensor, curvature: float, eta: float, batch_size: int) -> float:
+    """Return the |w_ni| at which the walk of the kicks balances the pull of the curvature.
+
+    There the mean of |w_ni|^2 neither rises nor falls in a step,
+    ``|w_ni|^2 = eta <|g|^2> / (2 batch_size h)`` with h the curvature along w_ni: to leading order
+    in the noise, whose strength cancels, and for the direction that w_ni has.
+
+    Args:
+        g: Local gradients, (samples, features).
+        curvature: h; where it is not positive there is no balance, and the result is infinite.
+        eta: Learning rate.
+        batch_size: Samples of a step.
+    """
+    if curvature <= 0:
+        return math.inf
+    return math.sqrt(eta * float(g.square().sum(1).mean()) / (2 * batch_size * curvature))
+
+
+def halving(rates: Tensor, parts: Tensor) -> float:
+    """Return theta at which ``exp(-theta <H>) w_ni`` is half as long as w_ni.
+
+    Args:
+        rates: Eigenvalues of <H>, (n,), float64.
+        parts: Share of |w_ni|^2 along each eigenvector, (n,).
+
+    Returns:
+        theta, or infinity if |w_ni| never halves.
+
+    >>> round(halving(torch.tensor([2.0, 5.0]), torch.tensor([1.0, 0.0])) * 2, 6)  # ln 2
+    0.693147
+    """
+
+    def left(log_theta: float) -> float:
+        """Return |w_ni|^2 over its start, less a quarter."""
+        # Directions of negative curvature grow; the exponent is cut off where it no longer matters.
+        return float((parts * (-2 * np.exp(log_theta) * rates).clamp(max=50).exp()).sum()) - 0.25
+
+    if rates.max() <= 0:
+        return float("inf")
+    scale = -float(rates.max().log())
+    ends = np.linspace(scale - 5, scale + 25, 121)
+    below = [i for i, t in enumerate(ends) if left(t) < 0]
+    if not below or below[0] == 0:
+        return float("inf")
+    return float(np.exp(brentq(left, ends[below[0] - 1], ends[below[0]])))
 
 
 def predicted_gradient(

@@ -11,7 +11,7 @@ from torch.func import functional_call, grad, jacrev, vjp, vmap
 
 from nin.curvature.lanczos import top_eigenvalue
 from nin.networks.attachment import one_node
-from nin.networks.losses import Loss
+from nin.networks.losses import Loss, LossFunction
 from nin.networks.models import ACTIVATIONS, MLP
 
 SAMPLES = 500
@@ -21,7 +21,12 @@ _VECTORS = 10  # of the Lanczos basis: a loose tolerance needs no more
 
 
 def top_curvature(
-    model: nn.Module, loss: Loss, x: Tensor, y: Tensor, of: str = "", at: Tensor | None = None
+    model: nn.Module,
+    loss: Loss | LossFunction,
+    x: Tensor,
+    y: Tensor,
+    of: str = "",
+    at: Tensor | None = None,
 ) -> float:
     """Return the largest eigenvalue of the Gauss-Newton matrix of the batch loss.
 
@@ -32,6 +37,9 @@ def top_curvature(
         y: Labels, (batch,).
         of: End of the names of the weights to vary; default all.
         at: Outputs at which the Hessian of the loss is taken, (batch, d); default the network's.
+
+    Raises:
+        ValueError: If the outputs are not (batch, d).
     """
     weights = {k: p.detach() for k, p in model.named_parameters()}
     varied = {k: p for k, p in weights.items() if k.endswith(of)}
@@ -40,18 +48,20 @@ def top_curvature(
         return functional_call(model, weights | part, (x,))
 
     z, pull = vjp(outputs, varied)[:2]
+    if z.ndim != 2:
+        raise ValueError(f"expected outputs of shape (batch, d), not {tuple(z.shape)}")
     push = vjp(lambda r: pull(r)[0], torch.zeros_like(z))[1]  # the transpose of the transpose
-    root = symmetric_root(output_hessian(loss, z.detach() if at is None else at, y)).float()
+    root = symmetric_root(output_hessian(loss, z.detach() if at is None else at, y)).to(z)
 
     def product(r: Tensor) -> Tensor:
         """Apply R J J^T R to outputs: the same eigenvalues as J^T R R J, in fewer dimensions."""
-        back = pull((root @ r.float().view_as(z).unsqueeze(-1)).squeeze(-1))[0]
+        back = pull((root @ r.to(z).view_as(z).unsqueeze(-1)).squeeze(-1))[0]
         return (root @ push(back)[0].unsqueeze(-1)).double().flatten() / len(x)
 
     return top_eigenvalue(product, z.numel(), _EIGENVALUE, _VECTORS)
 
 
-def output_hessian(loss: Loss, z: Tensor, y: Tensor | None = None) -> Tensor:
+def output_hessian(loss: Loss | LossFunction, z: Tensor, y: Tensor | None = None) -> Tensor:
     """Return the Hessian of each sample's loss by its outputs, (batch, d, d).
 
     Args:
@@ -60,7 +70,11 @@ def output_hessian(loss: Loss, z: Tensor, y: Tensor | None = None) -> Tensor:
         y: Labels, (batch,); default 0, 1, ...
     """
     labels = torch.arange(len(z)) if y is None else y
-    return vmap(jacrev(loss.gradient))(z.double(), labels)
+    if isinstance(loss, Loss):
+        gradient = loss.gradient
+    else:
+        gradient = grad(lambda z, y: loss(z.unsqueeze(0), y.unsqueeze(0))[0])
+    return vmap(jacrev(gradient))(z.double(), labels)
 
 
 def symmetric_root(matrices: Tensor) -> Tensor:

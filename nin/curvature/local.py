@@ -13,7 +13,7 @@ from torch.func import grad, vjp, vmap
 from nin.curvature.lanczos import top_eigenvalue
 from nin.networks.attachment import node_of
 from nin.networks.axes import Axes
-from nin.networks.losses import Loss, check_losses
+from nin.networks.losses import Loss, LossFunction, check_losses, values_of
 from nin.networks.models import ACTIVATIONS, MLP
 from nin.networks.module_stack import plain_attention
 from nin.networks.seeds import generator
@@ -22,6 +22,7 @@ DENSE = 64
 """Up to this many features the mean Hessian is formed and decomposed; beyond, never formed."""
 TOLERANCE = 1e-4
 """Of the extreme eigenvalues, relative to the spectral radius."""
+_ROUNDING = 1e-6  # of a product in float32, relative to the spectral radius
 
 
 @dataclass(frozen=True)
@@ -52,7 +53,7 @@ class LocalLoss:
     layer: str
     x: Tensor
     y: Tensor
-    loss: Callable[[Tensor, Tensor], Tensor]
+    loss: LossFunction
     feature_dim: int | None = None
     batch_dim: int | None = None
 
@@ -180,9 +181,41 @@ class LocalLoss:
         # Many eigenvalues of <H> lie near 0 and an inner end never settles; shifted by the
         # spectral radius, either end is the largest in magnitude and settles in a few products.
         radius = abs(top(apply, 0.0))
-        rounding = radius * 1e-6  # of a multiple of the identity, in float32
+        rounding = radius * _ROUNDING
         low = radius - top(lambda w: radius * w - apply(w), rounding)
         return low, top(lambda w: radius * w + apply(w), rounding) - radius
+
+    def spectrum_along(self, w: Tensor, order: int = 40) -> tuple[Tensor, Tensor]:
+        """Return eigenvalues of <H> and the share of |w|^2 along their vectors, (n,) each, float64.
+
+        Beyond `DENSE` features they are those of <H> on the Krylov space of w: what they say of
+        ``w^T f(<H>) w`` is exact for polynomials f up to degree 2 order - 1.
+
+        Args:
+            w: The direction, (features,), not 0.
+            order: Dimension of that space.
+
+        Raises:
+            ValueError: If <H> is not finite.
+        """
+        unit = (w / w.norm()).double().cpu()
+        if len(w) <= DENSE:
+            rates, vectors = torch.linalg.eigh(_finite(self.mean_hessian().double().cpu()))
+            return rates, (vectors.T @ unit).square()
+        basis, size = [unit], 0.0
+        product = [_finite(self.mean_product(unit).double().cpu())]
+        while len(basis) < order:
+            V, v = torch.stack(basis), product[-1]
+            size = max(size, float(v.norm()))
+            for _ in range(2):  # once loses orthogonality to rounding
+                v = v - V.T @ (V @ v)
+            if v.norm() <= _ROUNDING * size:
+                break
+            basis.append(v / v.norm())
+            product.append(_finite(self.mean_product(basis[-1]).double().cpu()))
+        T = torch.stack(basis) @ torch.stack(product).T
+        rates, vectors = torch.linalg.eigh((T + T.T) / 2)
+        return rates, vectors[0].square()
 
     def trace(self, draws: int | None = None, seed: int = 0) -> tuple[float, float]:
         """Return the trace of <H> and its standard error.
@@ -286,7 +319,9 @@ def _finite(h: Tensor) -> Tensor:
     return h
 
 
-def local_loss(model: nn.Module, layer: str, x: Tensor, y: Tensor, loss: Loss) -> LocalLoss:
+def local_loss(
+    model: nn.Module, layer: str, x: Tensor, y: Tensor, loss: Loss | LossFunction
+) -> LocalLoss:
     """Return the local loss; for an `MLP` without the layers before, which it does not need.
 
     Args:
@@ -296,7 +331,7 @@ def local_loss(model: nn.Module, layer: str, x: Tensor, y: Tensor, loss: Loss) -
         y: Labels, (batch, ...).
         loss: The loss.
     """
-    local = LocalLoss(model, layer, x, y, loss.values)
+    local = LocalLoss(model, layer, x, y, values_of(loss))
     if type(model) is not MLP:
         return local
-    return LocalLoss(Tail(model, layer), "entry", local.pre_activations(), y, loss.values)
+    return LocalLoss(Tail(model, layer), "entry", local.pre_activations(), y, local.loss)

@@ -88,6 +88,15 @@ class PlaneRuns:
         forecast = self.runs.constants["sigma_eps"] > getattr(self, form).div
         return int((forecast != self.runs.diverged).sum())
 
+    def swapped(self) -> Array:
+        """Tell for each catapult that w_NI drives, and survives, whether it ends as the larger.
+
+        Catapults are the starts at which w_NI grows though lambda is below 4; next to 4 the map is
+        slow. Runs that diverge all the same, by data or batches, do not count.
+        """
+        catapult = (self.b_sq > CLAMP) & (self.a_sq + self.b_sq < 3.99) & ~self.runs.diverged
+        return (abs(self.runs.u[-1]) > abs(self.runs.w1[-1]))[catapult]
+
 
 def run_plane(
     n: int, *, data: bool, batch_size: int | None = None, steps: int = 2000, seed: int = 0
@@ -105,14 +114,45 @@ def run_plane(
     a_sq, b_sq = 6 * g.random((2, n))
     w1 = np.abs(g.normal(size=n)) + 0.1
     sigma_eps = np.sqrt(b_sq / ETA) / w1
-    setting: dict[str, Any] = {
-        "w1": w1,
-        "u": np.sqrt(a_sq / ETA) / sigma_eps,
-        "w0": 0.1 * g.normal(size=n),
-        "eta": ETA,
-        "batch_size": batch_size or 1,
-        "M": M,
-    }
+    start = {"w1": w1, "u": np.sqrt(a_sq / ETA) / sigma_eps, "w0": 0.1 * g.normal(size=n)}
+    return _run(start, sigma_eps, data=data, batch_size=batch_size, steps=steps, seed=seed)
+
+
+def run_reading(
+    reading: str,
+    n: int,
+    sigma_eps: float,
+    *,
+    data: bool,
+    batch_size: int | None = None,
+    steps: int = 2000,
+    seed: int = 0,
+) -> PlaneRuns:
+    """Run the model from n draws of Fig. 2's initial weights, at one noise strength.
+
+    Args:
+        reading: Of App. B, as for `draw_start`.
+        n: Number of draws.
+        sigma_eps: Standard deviation of the noise.
+        data: As for `run_plane`.
+        batch_size: As for `run_plane`.
+        steps: Number of SGD steps.
+        seed: Of the draws and of the batches.
+    """
+    start, strength = draw_start(reading, n, seed), np.full(n, float(sigma_eps))
+    return _run(start, strength, data=data, batch_size=batch_size, steps=steps, seed=seed)
+
+
+def _run(
+    start: dict[str, Any],
+    sigma_eps: Array,
+    *,
+    data: bool,
+    batch_size: int | None,
+    steps: int,
+    seed: int,
+) -> PlaneRuns:
+    setting: dict[str, Any] = {**start, "eta": ETA, "batch_size": batch_size or 1, "M": M}
     runs = simulate(
         **setting,
         sigma_eps=sigma_eps,
@@ -121,6 +161,7 @@ def run_plane(
         noise="wishart" if batch_size else "none",
         seed=seed,
     )
+    a_sq, b_sq = (ETA * sigma_eps**2 * start[name] ** 2 for name in ("u", "w1"))
     forms = (linear_borders(**setting, form=form) for form in ("corrected", "printed"))
     return PlaneRuns(a_sq, b_sq, runs, *forms)
 

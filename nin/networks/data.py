@@ -34,8 +34,12 @@ SHA256 = {
 }
 DEBIAN_DATA = Path("/usr/share/datasets/fashion-mnist")
 SCALINGS = ("std", "variance", "pixel")
+CLASSES, SIDE = 10, 28
+"""Kinds of clothing; pixels along an edge of an image."""
 N_TRAIN = 42_000
 """60 % of the 70,000 images (App. B)."""
+BLOCKS = {784: 1, 196: 2, 49: 4}
+"""Inputs by which an image can be given: means over blocks of so many pixels along an edge."""
 _PATIENCE = 20.0  # seconds without a word from a server, before the next source is tried
 
 
@@ -85,7 +89,13 @@ def outputs(model: nn.Module | Callable[..., Tensor], x: Inputs) -> Tensor:
     return model(x) if isinstance(x, Tensor) else model(**x)
 
 
-def load(scaling: str = "std", folder: str | Path | None = None, split_seed: int = 0) -> Dataset:
+def load(
+    scaling: str = "std",
+    folder: str | Path | None = None,
+    split_seed: int = 0,
+    d_in: int = SIDE**2,
+    d_out: int = CLASSES,
+) -> Dataset:
     """Load Fashion-MNIST, split 60/40 and scaled as in App. B.
 
     The 70,000 images are shuffled once with `split_seed` and the first 42,000 train; the paper
@@ -96,24 +106,35 @@ def load(scaling: str = "std", folder: str | Path | None = None, split_seed: int
             by.
         folder: Where the files lie, or shall lie; default ``$NIN_DATA``, then `nin.folders.DATA`.
         split_seed: Seed of the shuffle before the split.
+        d_in: Inputs per image, a key of `BLOCKS`: all pixels, or the means of square blocks.
+        d_out: Classes, 2 to 10: the first so many, 7,000 images each, which are split alike.
 
     Returns:
         The data set, on the CPU.
 
     Raises:
-        ValueError: If `scaling` is unknown.
+        ValueError: If `scaling` is unknown, or there are no such inputs or classes.
         DataError: If the files cannot be had, or one is damaged.
     """
     if scaling not in SCALINGS:
         raise ValueError(f"scaling must be one of {SCALINGS}, not {scaling!r}")
+    if d_in not in BLOCKS or not 2 <= d_out <= CLASSES:
+        raise ValueError(
+            f"images have {', '.join(map(str, BLOCKS))} inputs and 2 to {CLASSES} classes, "
+            f"not {d_in} and {d_out}"
+        )
     root = prepare(folder)
     parts = [FashionMNIST(str(root), train=train) for train in (True, False)]
-    x = torch.cat([p.data for p in parts]).flatten(1)
+    x = torch.cat([p.data for p in parts])
     y = torch.cat([p.targets for p in parts])
     order = torch.randperm(len(x), generator=torch.Generator().manual_seed(split_seed))
+    order = order[y[order] < d_out]
     x, y = x[order].float().div_(255), y[order]
-    scale(x, scaling, N_TRAIN)
-    return Dataset(x[:N_TRAIN], y[:N_TRAIN], x[N_TRAIN:], y[N_TRAIN:])
+    if (block := BLOCKS[d_in]) > 1:
+        x = nn.functional.avg_pool2d(x.unsqueeze(1), block)
+    x, n = x.flatten(1), N_TRAIN * d_out // CLASSES
+    scale(x, scaling, n)
+    return Dataset(x[:n], y[:n], x[n:], y[n:])
 
 
 def scale(x: Tensor, scaling: str, n_train: int) -> None:

@@ -11,10 +11,9 @@ from torch.optim import Optimizer
 
 from nin.networks.attachment import nodes
 from nin.networks.data import Inputs, outputs, take
-from nin.networks.losses import Loss, share_right
+from nin.networks.losses import Loss, LossFunction, share_right, values_of
 from nin.networks.module_stack import (
     EVALUATION_CHUNK,
-    LossFunction,
     dtype_of,
     norm_name,
     trainable_copy,
@@ -44,7 +43,7 @@ class LoopStack:
             loss: What to minimise.
             make: Makes an optimiser.
         """
-        self.values = loss.values if isinstance(loss, Loss) else loss
+        self.values = values_of(loss)
         self.models = [trainable_copy(m) for m in models]
         self.dtype = dtype_of(self.models[0])
         made = [make(_groups(m)) for m in self.models]

@@ -8,6 +8,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+LossFunction = Callable[[Tensor, Tensor], Tensor]
+"""Loss of each sample, (batch,), from outputs and labels or targets, (batch, ...) each."""
 MSE_NORMS: dict[str, Callable[[int], float]] = {
     "mean": lambda d: 1 / d,
     "half_mean": lambda d: 0.5 / d,
@@ -101,7 +103,12 @@ def share_right(z: object, y: Tensor) -> Tensor:
     return accuracy(z, y).reshape(len(z), -1).mean(1)
 
 
-def check_losses(loss: Callable[[Tensor, Tensor], Tensor], z: Tensor, y: Tensor) -> None:
+def values_of(loss: Loss | LossFunction) -> LossFunction:
+    """Return the function that gives the loss of each sample."""
+    return loss.values if isinstance(loss, Loss) else loss
+
+
+def check_losses(loss: LossFunction, z: Tensor, y: Tensor) -> None:
     """Refuse a loss that is not one number for each sample, whatever else is in the batch.
 
     Args:

@@ -53,6 +53,10 @@ _ACTIVATIONS = {
         "input",
     ),
     "linear": _Activation(lambda z: z, lambda d, h: d),
+    "relu_squared": _Activation(
+        lambda z: z.relu_().square_(), lambda d, z: d.mul_(z.relu_()).mul_(2), "input"
+    ),
+    "square": _Activation(lambda z: z.square_().mul_(0.5), lambda d, z: d.mul_(z), "input"),
 }
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 
 import torch
@@ -13,11 +13,10 @@ from torch.nn.attention import SDPBackend, sdpa_kernel
 
 from nin.networks.attachment import nodes
 from nin.networks.data import Inputs, take
-from nin.networks.losses import Loss, share_right
+from nin.networks.losses import Loss, LossFunction, share_right
 
 EVALUATION_CHUNK = 1000
 """Samples at a time, to bound the memory of convolutions."""
-LossFunction = Callable[[Tensor, Tensor], Tensor]
 
 
 class ModuleStack:

@@ -18,10 +18,10 @@ from nin.networks.attachment import NoiseInjection, nodes
 from nin.networks.data import Dataset, Inputs, each, outputs, take
 from nin.networks.log import DENSE_STEPS, STEPS_PER_DECADE, Log
 from nin.networks.loop_stack import LoopStack, MakeOptimizer
-from nin.networks.losses import Loss, check_losses
+from nin.networks.losses import Loss, LossFunction, check_losses
 from nin.networks.mlp_stack import MLPStack
 from nin.networks.models import MLP
-from nin.networks.module_stack import LossFunction, ModuleStack, dtype_of, trainable_copy
+from nin.networks.module_stack import ModuleStack, dtype_of, trainable_copy
 from nin.networks.seeds import generator
 from nin.runs.history import History, log_spaced_steps
 

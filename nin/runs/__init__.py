@@ -10,14 +10,14 @@ from nin.runs.times import (
     decay_times,
     first_crossing,
     initial_time,
+    local_powers,
     plateau_end,
-    power,
     time_to,
 )  # fmt: skip
 
 __all__ = [
     "CLEAN_QUANTITIES", "Border", "DecayFit", "Estimate", "History", "Outcome", "Phase",
     "PhaseFinding", "classify_phase", "course", "decay_times", "decay_window", "find_border",
-    "first_crossing", "fit_decay", "initial_time", "log_spaced_steps", "mean", "mean_and_spread",
-    "middle", "most_common_phase", "phase_index", "plateau_end", "power", "time_to",
+    "first_crossing", "fit_decay", "initial_time", "local_powers", "log_spaced_steps", "mean",
+    "mean_and_spread", "middle", "most_common_phase", "phase_index", "plateau_end", "time_to",
 ]  # fmt: skip

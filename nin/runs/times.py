@@ -174,29 +174,24 @@ def decay_times(
     return np.array(found) / -np.log(fraction)
 
 
-def power(sigma_eps: Sequence[float], tau: Array) -> Array:
-    """Return the power of sigma_eps with which decay times change, seed by seed.
+def local_powers(sigma_eps: Sequence[float], tau: Array) -> Array:
+    """Return the power of sigma_eps with which decay times change from strength to strength.
 
-    A straight line is fitted to the logarithms by least squares.
+    One power for all would be a power law.
 
     Args:
-        sigma_eps: Noise strengths, (n,), at least two, rising.
-        tau: Decay times, (n, seeds), finite.
+        sigma_eps: Noise strengths, (n,), rising.
+        tau: Decay times, (n, seeds).
 
     Returns:
-        The powers, (seeds,).
+        The powers, (n - 1, seeds); NaN where a time is not finite.
 
     Raises:
-        ValueError: If there are fewer than two strengths, they do not rise, or a time is not finite
-            and positive.
+        ValueError: If strengths do not rise, or a time is not positive.
     """
     sigma, tau = _checked_times(sigma_eps, tau)
-    if len(sigma) < 2 or not np.isfinite(tau).all():
-        raise ValueError(
-            f"a power needs two strengths or more and finite times, not {len(sigma)} strengths "
-            f"and {np.count_nonzero(~np.isfinite(tau))} times that are not finite"
-        )
-    return np.asarray(np.polyfit(np.log(sigma), np.log(tau), 1)[0])
+    logs = np.log(np.where(np.isfinite(tau), tau, np.nan))
+    return np.asarray(np.diff(logs, axis=0) / np.diff(np.log(sigma))[:, None])
 
 
 def plateau_end(sigma_eps: Sequence[float], tau: Array) -> Array:

@@ -10,13 +10,12 @@ from typing import ClassVar
 import numpy as np
 
 from nin.networks.attachment import NOISE_LAWS, attach
-from nin.networks.data import N_TRAIN, SCALINGS
+from nin.networks.data import BLOCKS, CLASSES, N_TRAIN, SCALINGS, SIDE
 from nin.networks.losses import Loss
 from nin.networks.models import ACTIVATIONS, INITS, MLP
 from nin.networks.training import PRECISIONS
 from nin.studies.records import record_key
 
-D_IN, D_OUT = 784, 10
 MOST = {"sigma_eps": 3e38, "epochs": 10**6, "depth": 1000, "evaluations": 10_000}
 """What has a use at most: float32 ends there, and a slip of the hand begins."""
 MOST_WEIGHTS = 10**9
@@ -48,6 +47,8 @@ class Experiment:
         mse_norm: Normalisation of the squared error; see `nin.networks.losses.Loss`.
         scaling: Of the pixels: ``"std"`` or, as printed, ``"variance"``; see `data.scale`.
         split_seed: Of the 60/40 split, the same for all runs.
+        d_in: Inputs per image: 784 pixels, or the means of 196 or 49 blocks of them.
+        d_out: C, classes: the first so many of Fashion-MNIST's ten, and their images alone.
         precision: ``"float32"``, or ``"bf16"`` products.
         evaluations: Clean evaluations per decade of steps; measuring does not change the run.
 
@@ -80,6 +81,8 @@ class Experiment:
     split_seed: int = 0
     precision: str = "float32"
     evaluations: int = 10
+    d_in: int = SIDE**2
+    d_out: int = CLASSES
 
     def __post_init__(self) -> None:  # noqa: D105
         for field in dataclasses.fields(self):
@@ -91,7 +94,7 @@ class Experiment:
     @property
     def unit(self) -> float:
         """Table 1's unit of sigma_eps**2: d_in/eta, for the squared error d_in/(N_w eta)."""
-        return D_IN / self.eta / (self.width if self.loss == "mse" else 1)
+        return self.d_in / self.eta / (self.width if self.loss == "mse" else 1)
 
     @property
     def K(self) -> float:  # noqa: N802  (the book's symbol)
@@ -117,15 +120,21 @@ class Experiment:
         return record_key(self)
 
     @property
+    def n_train(self) -> int:
+        """Training images."""
+        return N_TRAIN * self.d_out // CLASSES
+
+    @property
     def steps_per_epoch(self) -> int:
         """SGD steps of an epoch; the last, smaller batch counts."""
-        return -(-N_TRAIN // self.batch_size)
+        return -(-self.n_train // self.batch_size)
 
     def network(self) -> MLP:
         """Return the untrained network with its node attached."""
         model = MLP(
-            D_IN, self.width, self.depth, D_OUT, self.activation, self.bias, self.init, self.seed
-        )
+            self.d_in, self.width, self.depth, self.d_out, self.activation, self.bias, self.init,
+            self.seed,
+        )  # fmt: skip
         attach(
             model,
             self.layer,
@@ -201,6 +210,7 @@ def _check_names(e: Experiment) -> None:
         "niw_fan_in": ("layer", "node", "width"),
         "scaling": SCALINGS,
         "precision": PRECISIONS,
+        "d_in": tuple(BLOCKS),
         "layer": [f"layers.{i}" for i in range(e.depth + 1)],
     }
     for name, choices in allowed.items():
@@ -214,7 +224,7 @@ def _check_ranges(e: Experiment) -> None:
         raise ValueError(f"sigma_eps must be finite and >= 0, not {e.sigma_eps}")
     if not (math.isfinite(e.eta) and e.eta > 0):
         raise ValueError(f"eta must be finite and > 0, not {e.eta}")
-    if not math.isfinite(D_IN / e.eta):
+    if not math.isfinite(e.d_in / e.eta):
         raise ValueError(f"eta must be at least 1e-300, not {e.eta}: d_in/eta is not finite")
     for name in ("epochs", "depth", "width", "batch_size", "evaluations"):
         if getattr(e, name) < 1:
@@ -222,15 +232,17 @@ def _check_ranges(e: Experiment) -> None:
     for name, most in MOST.items():
         if getattr(e, name) > most:
             raise ValueError(f"{name} must be at most {most:g}, not {getattr(e, name):g}")
-    weights = e.width * (D_IN + (e.depth - 1) * e.width + D_OUT)
+    if not 2 <= e.d_out <= CLASSES:
+        raise ValueError(f"d_out must be 2 to {CLASSES}, not {e.d_out}")
+    weights = e.width * (e.d_in + (e.depth - 1) * e.width + e.d_out)
     if weights > MOST_WEIGHTS:
         raise ValueError(
             f"width {e.width} and depth {e.depth} make {weights:.3g} weights; this trains networks "
             f"of at most {MOST_WEIGHTS:.0e}"
         )
-    if e.batch_size > N_TRAIN:
+    if e.batch_size > e.n_train:
         raise ValueError(
-            f"batch_size must be at most {N_TRAIN}, the training set, not {e.batch_size}"
+            f"batch_size must be at most {e.n_train}, the training set, not {e.batch_size}"
         )
 
 

@@ -22,7 +22,7 @@ from nin.networks.training import epoch_noise
 from nin.runs.averages import at_common_steps
 from nin.runs.history import CLEAN_QUANTITIES
 from nin.studies.experiments import FIG1, Experiment
-from nin.studies.study import Shelf, images, independent, kept, together, train_runs
+from nin.studies.study import Shelf, images_of, independent, kept, together, train_runs
 from nin.studies.sweep import kept_all
 
 MEMORISATION = Shelf(RESULTS / "memorisation", "memorisation", may_make=False)
@@ -165,7 +165,7 @@ def _memory(asked: Memorising, shelf: Shelf) -> dict[str, Any]:
 
 def _train(asked: Memorising, progress: bool | None) -> dict[str, ArrayLike]:
     e = asked.experiment
-    data = images(e.scaling, e.split_seed)
+    data = images_of(e)
     data = with_wrong_labels(data, asked.images, asked.label_noise, e.split_seed)
     [network], [h] = train_runs([e], data, progress=progress)
     losses, shares = _end(network, e, data)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import time
 from collections.abc import Sequence
 from concurrent.futures import Executor
 from dataclasses import dataclass
@@ -17,15 +16,15 @@ from nin.folders import RESULTS
 from nin.runs.history import History
 from nin.studies.arrays import history_arrays, history_of
 from nin.studies.experiments import Experiment
-from nin.studies.records import Made, MissingRecordError, provenance, write_record
+from nin.studies.records import Made, MissingRecordError, write_record
 from nin.studies.resume import State
 from nin.studies.study import (
     Shelf,
     alike,
     check_writable,
-    default_device,
     independent,
     kept,
+    measured,
     train_runs,
 )
 from nin.studies.sweep import device_of, kept_all
@@ -184,12 +183,12 @@ def _in_lockstep(part: tuple[Experiment, ...], shelf: Shelf) -> list[RunRecord]:
                 raise
             todo.append(e)
     if todo:
-        made = provenance(default_device()) | {"threads": 1, "lockstep": len(todo)}
-        begun, state = time.perf_counter(), State(shelf.path("lockstep", todo), todo)
+        state = State(shelf.path("lockstep", todo), todo)
         check_writable(shelf.folder)
-        _, courses = train_runs(todo, progress=shelf.progress, state=state)
-        seconds = state.seconds + time.perf_counter() - begun
-        made["seconds"] = round(seconds / len(todo), 1)
+        with measured(state) as made:
+            _, courses = train_runs(todo, progress=shelf.progress, state=state)
+        made["lockstep"] = len(todo)
+        made["seconds"] = round(float(made["seconds"]) / len(todo), 1)
         for e, history in zip(todo, courses, strict=True):
             write_record(run_path(e, shelf.folder), e, made, history_arrays(history))
             found[e] = RunRecord(e, history, made)

@@ -19,7 +19,7 @@ from numpy.typing import ArrayLike
 from torch import nn
 
 from nin.folders import how_to_make
-from nin.networks.data import Dataset, load
+from nin.networks.data import CLASSES, SIDE, Dataset, load
 from nin.networks.training import Observer, train
 from nin.runs.history import History
 from nin.studies.experiments import Experiment
@@ -108,7 +108,7 @@ def train_runs(
 
     Args:
         runs: Alike in all but `sigma_eps`, `seed`, `noise` and `fixed`.
-        data: What to train on; default `images` of the experiment.
+        data: What to train on; default `images_of` the experiment.
         epochs: In place of the experiment's.
         evaluations: In place of the experiment's; 0 for none.
         observer: Sees the networks at the steps that it names.
@@ -128,7 +128,7 @@ def train_runs(
     if len({alike(e) for e in runs}) != 1:
         raise ValueError("only runs that differ in noise and seed alone train in lock-step")
     e, device = runs[0], device or default_device()
-    data = images(e.scaling, e.split_seed) if data is None else data
+    data = images_of(e) if data is None else data
     models: list[nn.Module] = [run.network().to(device) for run in runs]
     options: dict[str, Any] = {
         "loss": e.criterion(),
@@ -176,11 +176,8 @@ def kept(
         if not shelf.may_make:
             raise shelf.refuse(f"{path} is missing", path)
         check_writable(shelf.folder)
-        with one_thread():
-            made, begun = provenance(default_device()), time.perf_counter()
+        with measured(state) as made:
             arrays = make()
-        before = state.seconds if state is not None else 0.0
-        made["seconds"] = round(before + time.perf_counter() - begun, 1)
         write_record(path, asked, made, arrays)
         if state is not None:
             state.drop()
@@ -254,9 +251,30 @@ def default_device() -> str:
 
 
 @lru_cache(maxsize=2)
-def images(scaling: str = "std", split_seed: int = 0) -> Dataset:
-    """Return Fashion-MNIST, read and verified once per process."""
-    return load(scaling, split_seed=split_seed)
+def images(
+    scaling: str = "std", split_seed: int = 0, d_in: int = SIDE**2, d_out: int = CLASSES
+) -> Dataset:
+    """Return Fashion-MNIST, read and verified once per process; see `load`."""
+    return load(scaling, None, split_seed, d_in, d_out)
+
+
+def images_of(e: Experiment) -> Dataset:
+    """Return the images of an experiment."""
+    return images(e.scaling, e.split_seed, e.d_in, e.d_out)
+
+
+@contextmanager
+def measured(state: State | None = None) -> Iterator[Made]:
+    """Note how something is made, on one thread, and once it is made, in how many seconds.
+
+    Args:
+        state: Of an earlier process that made a part of it, whose seconds count.
+    """
+    with one_thread():
+        made, begun = provenance(default_device()), time.perf_counter()
+        yield made
+    before = state.seconds if state is not None else 0.0  # known once it has been loaded
+    made["seconds"] = round(before + time.perf_counter() - begun, 1)
 
 
 @contextmanager

@@ -28,7 +28,7 @@ from nin.networks.attachment import one_node
 from nin.networks.seeds import generator
 from nin.studies.experiments import FIG1, Experiment
 from nin.studies.records import Made
-from nin.studies.study import Shelf, bare, images, kept, train_runs
+from nin.studies.study import Shelf, bare, images_of, kept, train_runs
 from nin.studies.sweep import kept_all
 from nin.studies.windows import SMOOTH
 
@@ -237,7 +237,7 @@ class _Bench:
     def __init__(self, asked: Tracing) -> None:
         self.asked = asked
         self.e = e = asked.experiment
-        data = images(e.scaling, e.split_seed)
+        data = images_of(e)
         quiet = dataclasses.replace(e, sigma_eps=0.0)
         model: nn.Module = quiet.network()
         if asked.epochs:

@@ -259,9 +259,14 @@ def window_slope(found: Sequence[Course], window: int, with_kinks: bool = False)
         with_kinks: Whether the prediction counts kinks.
     """
     measured = np.concatenate([(c.pull - c.kick)[window] for c in found])
-    said = np.concatenate([(c.curvature + with_kinks * c.kinks)[window] for c in found])
+    said = np.concatenate([_said(c, with_kinks)[window] for c in found])
     there = np.isfinite(measured) & np.isfinite(said)
     return ratio(measured[there], said[there])
+
+
+def _said(c: Course, with_kinks: bool) -> np.ndarray:
+    """Return the predicted pull; unknown kinks count only where kinks are counted."""
+    return c.curvature + c.kinks if with_kinks else c.curvature
 
 
 def predicted_floor(c: Course, window: int) -> float:

@@ -88,31 +88,40 @@ ENTRIES: tuple[Entry[str], ...] = (
         page="linear_model#fig-2-top",
         test=_CLAIM,
     ),
-    _right(
+    _words(
         "fn-5",
         "footnote 5",
-        r"A noise weight that has grown is brought back by the $\tilde B$ term.",
+        r"A noise weight that grows until the decoupled phase is left is quickly restored by the "
+        r"$\tilde B$ term.",
+        r"It is restored, in about $1/(\tilde B\sigma_\epsilon^2)$ steps: in noise so weak, many "
+        "times as long as learning takes.",
+        slip=Slip.INCOMPLETE,
+        why="The term that restores is the one that is weak in the decoupled phase.",
         page="phases#outcome-census",
-        test="test_noise_map.py::test_the_map_diverges_above_four_only",
+        test=_CLAIM,
     ),
     _words(
         "fn-6",
         "footnote 6",
         r"Cases such as a $w_\mathrm{NI}$ that decays without an effect on the other weights do "
         "not matter.",
-        r"After a catapult either weight may be the one that survives: often it is "
-        r"$w_\mathrm{NI}$, and $w^{(1)}$ is pressed towards zero.",
+        r"This case is the decay phase. Another matters: after a catapult either weight may be the "
+        r"one that survives, and where it is $w_\mathrm{NI}$, $w^{(1)}$ is pressed towards zero.",
         slip=Slip.INCOMPLETE,
         why="The dynamics of the noise alone is symmetric in its two weights.",
         page="phases#outcome-census",
         test=_CLAIM,
     ),
-    _right(
+    _words(
         "fn-7",
         "footnote 7",
-        "With a bounded activation learning fails by saturation, and nothing diverges.",
+        "With a bounded activation divergence is replaced by a failure of learning, as neurons "
+        "saturate.",
+        "Nothing diverges and most neurons saturate, but learning is slow rather than at an end.",
+        slip=Slip.INCOMPLETE,
+        why="Longer runs of the same networks go on learning.",
         page="real_networks#footnote-7",
-        test="test_pull.py::test_strong_noise_saturates_bounded_units",
+        test=_CLAIM,
     ),
     _words(
         "catapult-window",

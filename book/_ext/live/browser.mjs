@@ -68,7 +68,8 @@ function mountBrowser(root, { families, seeds, definitions }) {
     const curvesOf = (pick) => Object.fromEntries(names.map((n) => {
       const steps = found.runs.map((run) => (n === "train_loss" ? run.eval_step : run.step));
       const values = pick(found.runs.map((run) => run[n]));
-      return [n, [steps.reduce((a, b) => (a.length < b.length ? a : b)).slice(0, values.length), values]];
+      const shared = steps.reduce((a, b) => (a.length < b.length ? a : b)).slice(0, values.length);
+      return [n, [shared, values, values.map(() => found.runs.length)]];
     }));
     const empty = Object.fromEntries(Object.keys(SERIES).map((n) => [n, [[], []]]));
     const ghosts = chosen("seeds") === "each" ? found.runs.map((_, i) => ({
@@ -86,7 +87,8 @@ function mountBrowser(root, { families, seeds, definitions }) {
     for (const quantity of ["w_ni", "train_loss"]) kinds.forEach((kind, i) => {
       const each = K.map((_, k) => times[i * K.length + k][quantity][by]);
       const name = `${quantity}_${kind}`, there = (lists) => [sigma_eps, lists];
-      curves[name] = there(each.map((list) => (list.length ? meanOf(list.map((t) => [t]))[0] : NaN)));
+      const means = each.map((list) => (list.length ? meanOf(list.map((t) => [t]))[0] : NaN));
+      curves[name] = [sigma_eps, means, means.map(() => seeds.length)]; // all seeds, or no mean
       old.forEach((one, seed) => { one[name] = there(each.map((list) => list[seed] ?? NaN)); });
     });
     const ghosts = chosen("seeds") === "each"

@@ -4,21 +4,23 @@
 
 import { line, placeOf, points, power, short, text } from "./drawing.mjs";
 
-// An axis: where a value lies as a share of its length, the value there, ticks, and words for it.
+// An axis: its name, where a value lies as a share of its length, the value there, ticks, and words.
 export const stepAxis = (total) => ({
+  name: "SGD step",
   share: (t) => Math.log1p(t) / Math.log1p(total),
   back: (share) => Math.round(Math.expm1(share * Math.log1p(total))),
   ticks: [0, 1, 10, 100, 1000, 10000].filter((t) => t <= total),
   say: (t) => `at step ${t}`,
 });
 export const strengthAxis = (from, to) => ({
+  name: "noise strength",
   share: (s) => Math.log(s / from) / Math.log(to / from),
   back: (share) => from * (to / from) ** share,
   ticks: [0.1, 1, 10, 100, 1000].filter((s) => s >= from && s <= to),
   say: (s) => `at strength ${short(s)}`,
 });
 
-const LEFT = 44, RIGHT = 8, TOP = 6, BOTTOM = 22;
+const LEFT = 44, RIGHT = 8, TOP = 6, BOTTOM = 36;
 let charts = 0;
 
 const swatch = ({ color, dash = "", width = 2 }) =>
@@ -51,7 +53,7 @@ export function makeChart({ title, series, log, levels = [] }) {
     return from < to ? [from, to] : to > log[0] ? [to - 1, to] : [from, from + 1];
   }
 
-  // `curves`: { name: [steps, values] }; `ghosts`: earlier runs, { color, curves }.
+  // `curves`: { name: [steps, values, counts if they are means] }; `ghosts`: earlier runs, { color, curves }.
   function draw({ axis, curves, ghosts, at }) {
     shown = { axis, curves, at };
     const width = svg.clientWidth, height = svg.clientHeight;
@@ -77,6 +79,7 @@ export function makeChart({ title, series, log, levels = [] }) {
       parts.push(line(x(t), TOP, x(t), bottom, 'class="grid"'));
       parts.push(text(x(t), bottom + 15, t, 'text-anchor="middle"'));
     }
+    parts.push(text((LEFT + right) / 2, bottom + 31, axis.name, 'text-anchor="middle"'));
     const frame = `x="${LEFT}" y="${TOP}" width="${right - LEFT}" height="${bottom - TOP}"`;
     parts.push(`<clipPath id="${clip}"><rect ${frame}/></clipPath><g clip-path="url(#${clip})" class="curves">`);
     for (const level of levels)
@@ -99,9 +102,10 @@ export function makeChart({ title, series, log, levels = [] }) {
   function read(at) {
     const said = [];
     for (const [name, { label }] of Object.entries(series)) {
-      const [steps, values] = shown.curves[name] ?? [[], []];
+      const [steps, values, counts] = shown.curves[name] ?? [[], []];
       const place = at === null ? values.length - 1 : placeOf(steps, at);
-      const value = values.length ? short(values[place]) : "";
+      const of = counts && Number.isFinite(values[place]) ? ` (n = ${counts[place]})` : "";
+      const value = values.length ? short(values[place]) + of : "";
       element.querySelector(`[data-name="${name}"]`).value = value;
       if (value) said.push(`${label.replace(/<[^>]*>/g, "")} ${value}`);
     }

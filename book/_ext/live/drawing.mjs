@@ -6,7 +6,10 @@ export const text = (x, y, content, rest = "") => `<text x="${x}" y="${y}" ${res
 const SUPERSCRIPT = "⁰¹²³⁴⁵⁶⁷⁸⁹";
 export const power = (k) =>
   "10" + (k < 0 ? "⁻" : "") + [...String(Math.abs(k))].map((digit) => SUPERSCRIPT[digit]).join("");
-export const short = (x) => (Number.isFinite(x) ? String(Number(x.toPrecision(3))) : "–");
+export const short = (x) => {
+  if (!Number.isFinite(x)) return "–";
+  return Math.abs(x) < 1e6 ? String(Number(x.toPrecision(3))) : x.toExponential(2);
+};
 export const NIW = "w<sub>NI</sub>";
 export const SIGMA = "σ<sub>ε</sub>";
 

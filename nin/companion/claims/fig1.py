@@ -7,23 +7,29 @@ from functools import lru_cache
 
 import numpy as np
 
-from nin.companion.claims.ledger import Finding, Verdict, claim
+from nin.companion.claims.finding import Cell, Finding, Verdict, judge
+from nin.companion.claims.ledger import claim
 from nin.runs.averages import course, mean
 from nin.runs.decay_fit import Outcome, fit_decay
 from nin.runs.history import History
 from nin.runs.phases import Phase, most_common_phase
-from nin.runs.times import decay_times, plateau_end, power, time_to
+from nin.runs.times import FALLS, decay_times, local_powers, plateau_end, time_to
 from nin.studies.experiments import FIG1_CENTER, FIG1_RIGHT, FIG1_RIGHT_K, FIG1_STRONGER, Experiment
 from nin.studies.memorisation import BASE, MEMORISATION, Memory, memory
 from nin.studies.run import recorded
 from nin.studies.walks import FIG1_WEAK, WALKS, distances, increments
 
 SEEDS = (0, 1, 2)
-LABEL_NOISE = (0.0, 0.2, 0.5)
+MEMORISED = {0.01: (0.0, 0.2, 0.5), 0.1: (0.0, 0.5)}
+"""Strengths K at which the noise may be memorised, and shares of wrong labels."""
 DECAY, MEMORY = "figures/fig1_decay", "figures/memorisation"
 TIMES = "figures/fig1_timescales"
 ALIKE = 0.5
 """Relative difference of |w_ni| that a reader of Fig. 1 would overlook on its axis."""
+LEFT = (0.9, 0.7, 0.5, 0.45)
+"""Shares of |w_ni| to which times are compared: one is the choice of a moment."""
+CURVES = {"w_ni": "|w_ni|", "train_loss": "training loss", "val_loss": "test loss"}
+"""What decays in Fig. 1, center."""
 SIGMAS = 4
 """Standard errors within which two measured numbers count as equal."""
 
@@ -43,17 +49,18 @@ def center(fixed: bool, base: Experiment = FIG1_CENTER) -> list[History]:
 
 
 @lru_cache
-def remembered(label_noise: float, fixed: bool) -> Memory:
+def remembered(label_noise: float, fixed: bool, K: float) -> Memory:
     """Return what Fig. 1's network remembers of its noise, from the record.
 
     Args:
         label_noise: Share of training labels drawn anew.
         fixed: Whether each image keeps its eps.
+        K: The noise variance in Table 1's unit.
 
     Raises:
         RecordError: If it is not on record.
     """
-    base = replace(BASE, fixed=fixed).at(FIG1_CENTER.K)
+    base = replace(BASE, fixed=fixed).at(K)
     return memory(base, SEEDS, label_noise, shelf=MEMORISATION)
 
 
@@ -63,7 +70,7 @@ def perfect_accuracy() -> Finding:
     histories, fixed = center(False), center(True)
     first = [h.eval_epoch[h.train_accuracy == 1] for h in histories]
     if not all(len(epochs) for epochs in first):
-        return Finding.of(
+        return Finding.of_values(
             Verdict.DIFFERS,
             "Not every run gets all training images right.",
             [h.train_accuracy.max() for h in histories],
@@ -76,7 +83,7 @@ def perfect_accuracy() -> Finding:
         says += (
             f" With a fixed one they are so with its own noise, and {without:.2%} of them without."
         )
-    return Finding.of(
+    return Finding.of_values(
         Verdict.REPRODUCED,
         says,
         [epochs[0] for epochs in first],
@@ -93,23 +100,30 @@ def perfect_accuracy() -> Finding:
 )
 def exponential_decays() -> Finding:
     """Fit an exponential with a floor to each curve, and compare the times to 1/e."""
-    histories = center(False)
-    outcomes = {
-        name: fit_decay(*course(histories, name)).outcome
-        for name in ("w_ni", "train_loss", "val_loss")
-    }
-    times = {name: time_to(*course(histories, name)) for name in outcomes}
-    ratio = times["w_ni"].each / times["train_loss"].each
-    good = [name for name, outcome in outcomes.items() if outcome is Outcome.EXPONENTIAL]
-    apart = abs(np.log(ratio)).min() > np.log(2)
-    if len(good) == len(outcomes):
-        verdict, says = Verdict.REPRODUCED, "All three are exponentials, with a floor."
-    else:
-        named = {"w_ni": "|w_ni|", "train_loss": "the training loss", "val_loss": "the test loss"}
-        bad = [named[name] for name in outcomes if name not in good]
-        verdict = Verdict.CORRECTED if good and apart else Verdict.DIFFERS
-        says = f"All fall, at paces of their own, but no exponential: {', '.join(bad)}."
-    return Finding.of(verdict, says, ratio, "time to 1/e, |w_ni| over training loss")
+    cells, bad = [], []
+    for base in (FIG1_CENTER, FIG1_STRONGER):
+        histories = center(False, base)
+        start = time_to(*course(histories, "train_loss")).each
+        for name, words in CURVES.items():
+            t, values = course(histories, name)
+            good = fit_decay(t, values).outcome is Outcome.EXPONENTIAL
+            ratio = time_to(t, values).each / start
+            cells.append(Cell.of({"K": base.K, "curve": words}, ratio, good))
+            bad += [] if good else [f"{words} at K = {base.K:.2g}"]
+    return Finding.over(
+        cells,
+        "All are exponentials, with a floor."
+        if not bad
+        else "All fall, at paces of their own, but none is an exponential."
+        if len(bad) == len(cells)
+        else f"All fall, at paces of their own, but no exponential: {', '.join(bad)}.",
+        "time to 1/e, over that of the training loss",
+        value=_of(cells[0]),
+    )
+
+
+def _of(c: Cell) -> tuple[float, float, int]:
+    return c.value, c.err, c.n
 
 
 @claim(
@@ -119,43 +133,47 @@ def exponential_decays() -> Finding:
     DECAY,
 )
 def fixed_and_redrawn() -> Finding:
-    """Compare |w_ni| of paired runs at the end, and how far it walks where noise is too weak."""
-    value, err = mean(_fixed_over_anew(FIG1_CENTER))
-    strong, strong_err = mean(_fixed_over_anew(FIG1_STRONGER))
-    apart, strong_apart = (
-        abs(v - 1) > max(ALIKE, SIGMAS * e) for v, e in ((value, err), (strong, strong_err))
-    )
+    """Compare |w_ni| of paired runs at the end, and how far it walks where noise is too weak.
+
+    Besides the runs of Fig. 1's center, those of its right panel: shorter, at many strengths.
+    """
+    cells = [_fixed_over_anew(base, *(center(f, base) for f in (False, True)))
+             for base in (FIG1_CENTER, FIG1_STRONGER)]  # fmt: skip
+    long, strong = (c.value for c in cells)
     far = [
         distances(increments(replace(FIG1_WEAK, fixed=kind), SEEDS, WALKS))[:, -1]
         for kind in (False, True)
     ]
-    walked = mean(far[1] / far[0])[0]
-    if not apart and not strong_apart:
-        verdict, says = Verdict.REPRODUCED, "They decay alike and end alike."
-    elif apart and strong_apart:
-        verdict, says = Verdict.DIFFERS, "They part after the first epoch."
-    else:
-        verdict = Verdict.CORRECTED
-        says = (
-            "They are the same in the first epoch. Then it depends on the strength: at K = "
-            f"{FIG1_STRONGER.K:.2g} they stay together, with a ratio of {strong:.2f} after "
-            f"{FIG1_STRONGER.epochs} epochs; at K = {FIG1_CENTER.K:.2g} the fixed one stops "
-            f"decaying and is memorised; at K = {FIG1_WEAK.K:.2g} it moves straight on while the "
-            f"other walks at random, {walked:.1f} times as far in {FIG1_WEAK.epochs} epochs."
-        )
-    return Finding(
-        verdict,
-        says,
-        value,
-        err,
-        len(SEEDS),
-        f"final |w_ni| at K = {FIG1_CENTER.K:.2g}, fixed over re-randomised",
+    cells.append(_alike(FIG1_WEAK, "distance walked", far[1] / far[0]))
+    cells += [
+        _fixed_over_anew(FIG1_RIGHT.at(K), anew, fixed)
+        for K, anew, fixed in zip(FIG1_RIGHT_K, *(right(f).values() for f in (False, True)),
+                                  strict=True)
+        if not any(h.diverged_step is not None for h in (*anew, *fixed))
+    ]  # fmt: skip
+    return Finding.over(
+        cells,
+        "They are the same in the first epoch. Then it depends on the strength: at K = "
+        f"{FIG1_STRONGER.K:.2g} they stay together, with a ratio of {strong:.2f} after "
+        f"{FIG1_STRONGER.epochs} epochs; at K = {FIG1_CENTER.K:.2g} the fixed one stops "
+        f"decaying and is memorised, {long:.0f} times as long after {FIG1_CENTER.epochs}; at K = "
+        f"{FIG1_WEAK.K:.2g} it moves straight on while the other walks at random, "
+        f"{cells[2].value:.1f} times as far in {FIG1_WEAK.epochs} epochs.",
+        "|w_ni| at the end, fixed over re-randomised",
+        value=_of(cells[0]),
     )
 
 
-def _fixed_over_anew(base: Experiment) -> np.ndarray:
-    anew, fixed = (course(center(kind, base), "w_ni")[1][:, -1] for kind in (False, True))
-    return fixed / anew
+def _fixed_over_anew(e: Experiment, anew: list[History], fixed: list[History]) -> Cell:
+    a, b = (course(histories, "w_ni")[1][:, -1] for histories in (anew, fixed))
+    return _alike(e, "|w_ni|", b / a)
+
+
+def _alike(e: Experiment, what: str, ratio: np.ndarray) -> Cell:
+    """Make the cell of a ratio that would be 1 if both kinds were alike."""
+    value, err = mean(ratio)
+    setting = {"K": e.K, "epochs": e.epochs, "of": what}
+    return Cell.of(setting, ratio, abs(value - 1) < max(ALIKE, SIGMAS * err))
 
 
 @lru_cache
@@ -181,62 +199,97 @@ def right(fixed: bool) -> dict[float, list[History]]:
     TIMES,
 )
 def decay_times_over_phases() -> Finding:
-    """Name the phases of the sweep, and measure the power of the NIWs' time in the decay phase."""
+    """Name the phases of the sweep, and compare the times of both kinds beyond the first epoch.
+
+    Before an image is seen again both are one run, and can but agree. What falls later is compared
+    by the times to several shares of the start, and at one strength over a hundred epochs.
+    """
     sweeps = [right(fixed) for fixed in (False, True)]
     found = [[most_common_phase(hs) for hs in sweep.values()] for sweep in sweeps]
     orders = [[list(Phase).index(phase) for phase, _ in row] for row in found]
     four = all(order == sorted(order) and set(order) == set(range(4)) for order in orders)
-    alike = orders[0] == orders[1]
-    decay = [
-        sigma
-        for sigma, phase in zip(sweeps[0], found[0], strict=True)
-        if phase == (Phase.DECAY, len(SEEDS))
+    paired = dict(zip(FIG1_RIGHT_K, zip(*(s.values() for s in sweeps), strict=True), strict=True))
+    cells = [
+        _later(K, share, anew, fixed, four and orders[0] == orders[1])
+        for K, (anew, fixed) in paired.items()
+        for share in LEFT
+        if _both_late(share, anew, fixed)
     ]
-    tau, fixed = (np.array([decay_times(runs[s], "w_ni") for s in decay]) for runs in sweeps)
-    shortest = int(tau.mean(1).argmin()) + 1
-    powers = power(decay[:shortest], tau[:shortest])
-    apart = float((fixed.mean(1) / tau.mean(1)).max())
+    long = center(False), center(True)
+    cells.append(_later(FIG1_CENTER.K, FALLS["w_ni"], *long, four))
+    sigma, half = list(sweeps[0]), [decay_times(h, "w_ni") for h in sweeps[0].values()]
+    powers = [mean(p) for p in local_powers(sigma, np.array(half)) if np.isfinite(p).all()]
+    steepest = min(range(len(powers)), key=lambda i: powers[i][0])
     losses = np.array([decay_times(hs, "train_loss") for hs in sweeps[0].values()])
-    end = plateau_end(list(sweeps[0]), losses)
-    places = np.searchsorted(list(sweeps[0]), end.mean())
-    where = found[0][min(int(places), len(found[0]) - 1)][0]
-    kinds = ", at the same strengths for both kinds" if alike else ""
-    return Finding.of(
-        Verdict.REPRODUCED if four and alike else Verdict.CORRECTED,
-        f"{'All four phases come in order' if four else 'Not all phases come in order'}{kinds}. "
-        "The losses' times are flat at first and leave their plateau at sigma_eps = "
-        f"{end.mean():.0f}, in the {where} phase. With a fixed NIN that of |w_ni| is up to "
-        f"{apart:.1f} times as long where it is longer than an epoch, and else the same.",
-        powers,
-        "power of sigma_eps in the time of |w_ni|, in the decay phase to its shortest; Eq. (2): -2",
-    )
+    end = plateau_end(sigma, losses)
+    where = found[0][min(int(np.searchsorted(sigma, end.mean())), len(sigma) - 1)][0]
+    far = cells[-1]
+    return Finding.over(
+        cells,
+        f"{'All four phases come in order' if four else 'Not all phases come in order'}, and the "
+        "times change with the noise; but the half-life of |w_ni| is no power of it, for the local "
+        f"power is {_beside(powers[0])} at first, {_beside(powers[steepest])} at the steepest, and "
+        f"{_beside(powers[-1])} in the end; Eq. (2) says -2. The losses' times leave their plateau "
+        f"at sigma_eps = {end.mean():.0f}, in the {where} phase. Both kinds are one run in the "
+        f"first epoch. Later a fixed NIN is slower: at K = {far.setting['K']:g} it has not halved "
+        f"|w_ni| after {far.value:.0f} times as long.",
+        "time of |w_ni| to a share of its start beyond the first epoch, fixed over re-randomised; "
+        "the value is that of the longest half-life in the sweep",
+        value=_of(max((c for c in cells[:-1] if c.setting["left"] == FALLS["w_ni"]),
+                      key=lambda c: -c.setting["K"])),
+    )  # fmt: skip
 
 
-@claim("C5", "A network cannot memorise its NIWs, only suppress them.", "Sec. 1, Sec. 5", MEMORY)
+def _both_late(share: float, anew: list[History], fixed: list[History]) -> bool:
+    """Tell whether all runs fall to a share of |w_ni|, and all but in the first epoch."""
+    steps = np.array([_steps_to(share, histories) for histories in (anew, fixed)])
+    return bool(np.isfinite(steps).all() and (steps > anew[0].steps_per_epoch).all())
+
+
+def _steps_to(share: float, histories: list[History]) -> np.ndarray:
+    return -np.log(share) * decay_times(histories, "w_ni", share)
+
+
+def _later(K: float, share: float, anew: list[History], fixed: list[History], good: bool) -> Cell:
+    """Make the cell of the times to a share of |w_ni|; of one not reached, the run's length."""
+    slow = [min(steps, h.step[-1]) for steps, h in zip(_steps_to(share, fixed), fixed, strict=True)]
+    ratio = np.array(slow) / _steps_to(share, anew)
+    value, err = mean(ratio)
+    setting = {"K": K, "left": share, "epochs": round(fixed[0].epoch[-1])}
+    same, overlooked = abs(value - 1) < SIGMAS * err, abs(value - 1) < ALIKE
+    return Cell.of(setting, ratio, good and same, good and overlooked)
+
+
+def _beside(number: tuple[float, float]) -> str:
+    return f"{number[0]:.2f} +- {number[1]:.2f}"
+
+
+@claim("C5", "The NIWs cannot be memorised by the network, only suppressed.", "Sec. 5", MEMORY)
 def memorised() -> Finding:
     """Compare the training loss with each image's own eps and with fresh ones."""
-    worth = {share: _worth(share, True) for share in LABEL_NOISE}
-    known = [s for s, w in worth.items() if (w > 0).all() and mean(w)[0] > SIGMAS * mean(w)[1]]
-    most = max(LABEL_NOISE)
-    if not known:
-        verdict, says = Verdict.REPRODUCED, "Its own noise serves the network no better than fresh."
-    elif 0.0 in known:
-        verdict, says = (
-            Verdict.DIFFERS,
-            "A fixed NIN is memorised, even where all labels are right.",
-        )
-    else:
-        verdict = Verdict.CORRECTED
-        says = "Where all labels are right; with wrong ones a fixed NIN is memorised."
-    return Finding.of(
-        verdict,
+    cells = []
+    for K, shares in MEMORISED.items():
+        for share in shares:
+            worth = _worth(share, True, K)
+            value, err = mean(worth)
+            known = bool((worth > 0).all()) and value > SIGMAS * err
+            cells.append(Cell.of({"K": K, "wrong labels": f"{share:.0%}"}, worth, not known))
+    most = [c for c in cells if c.setting == {"K": FIG1_CENTER.K, "wrong labels": "50%"}]
+    says = {
+        Verdict.REPRODUCED: "Its own noise serves the network no better than fresh.",
+        Verdict.DIFFERS: "A fixed NIN is memorised, even where all labels are right; Sec. 1 grants "
+        "that the system might in principle be able to.",
+    }.get(judge(cells), "At some strengths and shares of wrong labels a fixed NIN is memorised.")
+    return Finding.over(
+        cells,
         says,
-        worth[most],
-        f"training loss, fresh over own noise, logarithm; {most:.0%} wrong labels",
+        "training loss, fresh over own noise, logarithm",
+        value=_of(*most),
+        stated=0,
     )
 
 
-def _worth(share: float, fixed: bool) -> np.ndarray:
+def _worth(share: float, fixed: bool, K: float) -> np.ndarray:
     """Return the logarithm of the loss with fresh noise over that with each image's own."""
-    end = remembered(share, fixed).end_loss
+    end = remembered(share, fixed, K).end_loss
     return np.log(end["fresh"] / end["own"])

@@ -16,77 +16,20 @@ import pkgutil
 import re
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
-from enum import StrEnum
 from functools import cached_property, lru_cache
 from pathlib import Path
 
 import numpy as np
-import numpy.typing as npt
 import torch
 
 from nin.companion import claims
+from nin.companion.claims.finding import Cell, Finding, Verdict
 from nin.folders import RESULTS
 from nin.networks.data import DataError
-from nin.runs.averages import mean
 from nin.studies.records import RecordError, source_hash, write_whole
 
 SIGMAS = 5.0
 """A measurement excludes a value that is further away than this many standard errors."""
-
-
-class Verdict(StrEnum):
-    """What our test of a claim says."""
-
-    REPRODUCED = "reproduced"
-    CORRECTED = "reproduced with a correction"
-    DIFFERS = "differs"
-    NOT_TESTED = "not tested"
-    NOT_COMPUTED = "not computed"
-
-
-@dataclass(frozen=True)
-class Finding:
-    """The outcome of one test.
-
-    Attributes:
-        verdict: What the number means for the claim.
-        says: One sentence that a reader of the ledger understands, without the number.
-        value: The measured number, in the unit that `quantity` names.
-        err: One standard error of `value`; 0 for an exact (symbolic) result.
-        n: How many independent runs or draws stand behind `value`; 0 where the test failed, and
-            `says` tells why.
-        quantity: What `value` is, with its unit.
-    """
-
-    verdict: Verdict
-    says: str
-    value: float
-    err: float
-    n: int
-    quantity: str
-
-    @classmethod
-    def of(cls, verdict: Verdict, says: str, values: npt.ArrayLike, quantity: str) -> Finding:
-        """Make a finding of the mean of independent values; that of hits is a share."""
-        return cls(verdict, says, *mean(values), len(np.asarray(values)), quantity)
-
-    def __post_init__(self) -> None:
-        """Refuse a finding without a usable number.
-
-        Raises:
-            ValueError: If `value` or `err` is not finite, `err` is negative, or `n` < 1.
-        """
-        if self.verdict == Verdict.NOT_COMPUTED:
-            return
-        if (
-            not (math.isfinite(self.value) and math.isfinite(self.err))
-            or self.err < 0
-            or self.n < 1
-        ):
-            raise ValueError(
-                f"a finding needs a finite value, err >= 0 and n >= 1, "
-                f"not value={self.value}, err={self.err}, n={self.n}"
-            )
 
 
 @dataclass(frozen=True)
@@ -115,7 +58,8 @@ class Claim:
         path = Path(kept) / f"{self.id}-{_state()}.json" if kept and ours else None
         if path is not None and path.exists():
             found = json.loads(path.read_text(encoding="utf8"))
-            return Finding(**found | {"verdict": Verdict(found["verdict"])})
+            cells = tuple(Cell(**cell) for cell in found["cells"])
+            return Finding(**found | {"verdict": Verdict(found["verdict"]), "cells": cells})
         found = self._computed()
         if path is not None and found.verdict != Verdict.NOT_COMPUTED:
             write_whole(path, json.dumps(asdict(found)).encode())
@@ -131,12 +75,13 @@ class Claim:
             return Finding(Verdict.NOT_COMPUTED, says, math.nan, math.nan, 0, "")
 
     def __str__(self) -> str:
-        """Return claim, verdict and number as text."""
+        """Return claim, verdict, number, grid and worst cell as text."""
         f = self.finding
         text = f"{self.id} ({self.place}): {self.words}\n    {f.verdict}: {f.says}"
         if f.verdict == Verdict.NOT_COMPUTED:
             return text
-        return f"{text}\n    {f.quantity}: {f.value:.4g} +- {f.err:.2g} (n = {f.n})"
+        text = f"{text}\n    {f.quantity}: {f.value:.4g} +- {f.err:.2g} (n = {f.n})"
+        return f"{text}\n    grid: {f.grid}\n    worst: {f.worst or 'none'}"
 
 
 @lru_cache(maxsize=1)

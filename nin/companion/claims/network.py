@@ -3,21 +3,25 @@
 from __future__ import annotations
 
 import dataclasses
+import itertools
 
 import numpy as np
 import torch
 
-from nin.companion.claims.ledger import Finding, Verdict, claim
-from nin.companion.claims.phase_borders import factorial_borders, factors_off
-from nin.companion.claims.table1 import PAGES, SEEDS, table1_histories
+from nin.companion.claims.finding import Cell, Finding, Verdict
+from nin.companion.claims.ledger import SIGMAS, claim
+from nin.companion.claims.phase_borders import LOSSES, NEAR, border_ratios
+from nin.companion.claims.table1 import PAGES, SEEDS, SWEEPS, at, sweep, table1_histories
 from nin.linear import plane
 from nin.linear.model import simulate
 from nin.networks.attachment import one_node
-from nin.runs.averages import mean, middle
+from nin.runs.averages import mean
 from nin.runs.bisection import find_border
 from nin.runs.phases import Phase, classify_phase
 from nin.studies.borders.forecasts import forecast
 from nin.studies.borders.grid import (
+    BEYOND_K,
+    BEYOND_SEEDS,
     COARSE,
     DECAY_K,
     DECAY_STEPS,
@@ -25,22 +29,17 @@ from nin.studies.borders.grid import (
     FACTORIAL_LEVELS,
     FACTORIAL_SEEDS,
     FACTORIAL_STEPS,
+    beyond_second_order,
 )
-from nin.studies.borders.prediction import second_order_curvature
 from nin.studies.borders.search import BORDERS_SHELF, find_borders
+from nin.studies.borders.second_order import share_of_border
 from nin.studies.experiments import FIG3, TABLE1, experiment
-from nin.studies.run import recorded
 from nin.studies.study import images
-from nin.theory import noise_map
 
 PAGE = "figures/network_borders"
-SWEEPS = {
-    "fig2": (1e-4, 0.1, 1, 5, 10, 15, 20, 25, 30, 35, 38, 40, 42, 44, 47, 50, 60),
-    "fig3": (1e-4, 1e-3, 0.01, 0.03, 0.06, 0.1, 0.2, 0.3, 0.4, 0.6, 0.8, 1.0, 1.2, 1.4, 1.8, 2.5),
-}
-"""Noise variances, in Table 1's unit, of the sweeps on the pages of the two figures."""
-SWEEP_SEEDS, SWEEP_EPOCHS = (0, 1, 2), 5
-LAMBDA_DIV = float(noise_map.LAMBDA_DIV)
+SIMILAR = 2.0
+"""Borders of decay are similar within this factor in sigma_eps."""
+_FIRST = FACTORIAL_BASE.eta, FACTORIAL_BASE.batch_size, FACTORIAL_BASE.activation
 
 
 @claim(
@@ -51,29 +50,25 @@ LAMBDA_DIV = float(noise_map.LAMBDA_DIV)
 )
 def four_phases_network() -> Finding:
     """Follow each seed of both losses through its sweep: is the order of phases ever broken?"""
-    ordered, missing = [], []
-    for name, strengths in SWEEPS.items():
-        base = dataclasses.replace(experiment(name), epochs=SWEEP_EPOCHS, evaluations=1)
-        seen: set[Phase] = set()
-        for seed in SWEEP_SEEDS:
-            runs = recorded([base.at(K, seed=seed) for K in strengths], PAGES[name])
-            phases = [classify_phase(h).phase for h in runs]
-            ordered.append([list(Phase).index(p) for p in phases])
-            seen |= set(phases)
-        loss = {"mse": "the squared error", "ce": "cross-entropy"}[base.loss]
-        missing += [f"{p} is missing with {loss}" for p in Phase if p not in seen]
-    share, err = mean([o == sorted(o) for o in ordered])
-    good = share > 0.9
-    return Finding(
-        Verdict.DIFFERS if not good else Verdict.CORRECTED if missing else Verdict.REPRODUCED,
+    cells, missing = [], []
+    for name in SWEEPS:
+        runs, loss = sweep(name), experiment(name).loss
+        phases = [
+            [classify_phase(h).phase for h in seed] for seed in zip(*runs.values(), strict=True)
+        ]
+        ordered = [o == sorted(o) for o in ([list(Phase).index(p) for p in row] for row in phases)]
+        never = [p for p in Phase if not any(p in row for row in phases)]
+        missing += [f"{p} is missing with {LOSSES[loss]}" for p in never]
+        strengths = f"{min(runs):g} to {max(runs):g} ({len(runs)})"
+        setting = {"figure": name.removeprefix("fig"), "loss": loss, "K": strengths}
+        cells.append(Cell.of(setting, ordered, all(ordered) and not never))
+    return Finding.over(
+        cells,
         "Same weights, same batches, another variance: the phases follow each other in order"
         + (f", but {' and '.join(missing)}." if missing else " and all four occur.")
-        if good
+        if all(c.value == 1 for c in cells)
         else "Phases step back as the noise grows.",
-        share,
-        err,
-        len(ordered),
-        "share of seeds whose phases are in order at all strengths of a sweep, both losses",
+        "share of seeds whose phases are in order at all strengths of a sweep",
     )
 
 
@@ -109,9 +104,9 @@ def catapult_ce() -> Finding:
         left.append(slower[-1] / more_noise)
     value, err = mean(left)
     good = all(grew) and all(flatter) and np.mean(slower) < 1 and value + 3 * err < 1
-    return Finding(
-        Verdict.DIFFERS if not good else Verdict.CORRECTED if any(rose_too) else
-        Verdict.REPRODUCED,
+    setting = at("fig3", TABLE1["fig3"]["catapult"])
+    return Finding.over(
+        [Cell.of(setting, left, good and not any(rose_too), good)],
         "The loss and the NIWs grow and recover, the next layer ends smaller than it began while "
         f"that of the decay runs grows, and then the NIWs decay at {np.mean(slower):.2f} of the "
         f"rate of those, in spite of {more_noise:.0f} times the noise variance. "
@@ -119,9 +114,6 @@ def catapult_ce() -> Finding:
            any(rose_too) else "The next layer falls while the NIWs rise.")
         if good
         else "Not all of it is seen in all runs.",
-        value,
-        err,
-        len(left),
         "late decay rate of |w_ni| per noise variance, catapult runs over decay runs",
     )  # fmt: skip
 
@@ -134,31 +126,37 @@ def catapult_ce() -> Finding:
     PAGE,
 )
 def second_order() -> Finding:
-    """Ask at each measured border of divergence whether the second order alone would diverge."""
-    ratios: dict[str, list[float]] = {}
-    for e, borders in factorial_borders().items():
-        for seed, sigma_eps in zip(FACTORIAL_SEEDS[:1], borders["divergent"], strict=False):
-            if np.isfinite(sigma_eps):
-                start = dataclasses.replace(e, seed=seed)
-                data = images(e.scaling, e.split_seed)
-                lam = second_order_curvature(start, sigma_eps, data, n=200)
-                ratios.setdefault(e.loss, []).append(lam / LAMBDA_DIV)
-    every = [r for rs in ratios.values() for r in rs]
-    early, err = mean([r < 1 - 2 * COARSE for r in every])  # lambda goes as sigma_eps squared
-    ranges = " and ".join(
-        f"{min(rs):.2g} to {max(rs):.3g} times it for {loss}" for loss, rs in ratios.items()
-    )
-    return Finding(
-        Verdict.REPRODUCED if early else Verdict.DIFFERS,
-        "Some networks diverge where the second order alone would not."
-        if early
-        else "Not seen: none diverges before the curvature of the second order passes the linear "
-        f"model's border; it stands at {ranges}. Where the second order breaks down, for "
-        "cross-entropy, it saves the network.",
-        early,
-        err,
-        len(every),
-        "share of configurations that diverge where the second order alone does not",
+    """Ask at each border of divergence whether the second order alone would diverge there."""
+    shares = share_of_border(
+        beyond_second_order(), BEYOND_SEEDS, FACTORIAL_STEPS, BORDERS_SHELF,
+        K=BEYOND_K, tolerance=COARSE,
+    )  # fmt: skip
+    cells = []
+    early: dict[bool, dict[str, list[float]]] = {True: {}, False: {}}
+    for e, each in shares.items():
+        value, err = mean(each)
+        before = value + SIGMAS * err < 1
+        setting = {"activation": e.activation, "loss": e.loss, "N_w": e.width, "eta": e.eta}
+        cells.append(Cell.of(setting, each, before))
+        name = f"{e.activation} with {LOSSES[e.loss]}"
+        early[before].setdefault(name, []).append(value)
+    ranges = {
+        before: ", ".join(f"{name} {min(v):.2g} to {max(v):.2g}" for name, v in found.items())
+        for before, found in early.items()
+    }
+    return Finding.over(
+        cells,
+        "Networks whose activation grows faster than linearly do, if they do at all: of the linear "
+        f"model's border, divergence begins at {ranges[True]}. The others reach it first or pass "
+        f"it: {ranges[False]}."
+        if ranges[True]
+        else f"None diverges before the second order would: {ranges[False]} times the linear "
+        "model's border.",
+        "curvature of the loss to second order in the noise where training begins to diverge, over "
+        "the linear model's border; the value is the smallest cell's",
+        value=min((c.value, c.err, c.n) for c in cells),
+        stated=0,
+        may=True,
     )
 
 
@@ -170,35 +168,39 @@ def second_order() -> Finding:
     PAGE,
 )
 def scaled_borders() -> Finding:
-    """Compare borders in units of the linear model's: of its decay, and of its divergence."""
-    lower = []
-    for loss in FACTORIAL_LEVELS["loss"]:
+    """Compare borders with what the linear model's rules say: half-lives, and curvature 4."""
+    cells, lower = [], []
+    linear = {steps: linear_decay_border(steps) for steps in DECAY_STEPS}
+    for loss, steps in itertools.product(FACTORIAL_LEVELS["loss"], DECAY_STEPS):
         e = dataclasses.replace(FACTORIAL_BASE, loss=loss)
         said = forecast(e, FACTORIAL_SEEDS, FACTORIAL_STEPS, BORDERS_SHELF)
-        for steps in DECAY_STEPS:
-            found = find_borders(
-                [e], ["decay"], FACTORIAL_SEEDS, steps, BORDERS_SHELF, K=DECAY_K, tolerance=COARSE
-            )
-            lower.append(middle(found[e]["decay"])[0] / middle(said.decay(steps))[0])
-    linear = [linear_decay_border(steps) for steps in DECAY_STEPS]
-    value, err = mean(lower)
-    upper = {x: float(np.median(factors_off("curvature", "divergent", x))) for x in ("mse", "ce")}
-    similar = max(lower) < 2 * max(linear)
-    moved = [x for x, factor in upper.items() if factor > max(lower)]
-    if not similar:
-        verdict = Verdict.DIFFERS
-    else:
-        verdict = Verdict.REPRODUCED if len(moved) == len(upper) else Verdict.CORRECTED
-    return Finding(
-        verdict,
-        f"The linear model's own border of decay is {min(linear):.2f} to {max(linear):.2f} times "
-        f"the one said, the networks' {min(lower):.2f} to {max(lower):.2f} times. In this sense "
-        f"divergence is {upper['mse']:.2f} times off for the squared error and {upper['ce']:.2f} "
-        "times for cross-entropy.",
-        value,
-        err,
-        len(lower),
-        "measured over said noise strength at which half of |w_ni| is left, two losses and lengths",
+        found = find_borders(
+            [e], ["decay"], FACTORIAL_SEEDS, steps, BORDERS_SHELF, K=DECAY_K, tolerance=COARSE
+        )
+        off = found[e]["decay"] / said.decay(steps)
+        setting = {"border": "decay", "loss": loss, "N_w": e.width, "depth": e.depth}
+        setting |= {"steps": steps}
+        similar = 1 / SIMILAR < off.mean() / linear[steps] < SIMILAR
+        cells.append(Cell.of(setting, off, similar))
+        lower.append(off.mean())
+    upper: dict[str, list[float]] = {}
+    for e, off in border_ratios("curvature", "divergent").items():
+        if (e.eta, e.batch_size, e.activation) == _FIRST:
+            setting = {"border": "divergent", "loss": e.loss, "N_w": e.width, "depth": e.depth}
+            setting |= {"steps": FACTORIAL_STEPS}
+            moved = bool((abs(np.log(off)) > np.log(NEAR)).all())
+            cells.append(Cell.of(setting, 1 / off, moved))
+            upper.setdefault(e.loss, []).append(float(np.mean(1 / off)))
+    return Finding.over(
+        cells,
+        f"The linear model's own border of decay is {min(linear.values()):.2f} to "
+        f"{max(linear.values()):.2f} times the one said, the networks' {min(lower):.2f} to "
+        f"{max(lower):.2f} times. That of divergence, where the curvature is 4, is off by a factor "
+        f"of {min(upper['ce']):.2g} to {max(upper['ce']):.2g} in sigma_eps for cross-entropy; for "
+        f"the squared error {min(upper['mse']):.2f} to {max(upper['mse']):.2f}, the more, the "
+        "deeper: with one hidden layer it does not move.",
+        "measured over said noise strength, in sigma_eps; the value is that of decay",
+        value=(*mean(lower), len(FACTORIAL_SEEDS)),
     )
 
 
@@ -231,7 +233,7 @@ def linear_decay_border(steps: int) -> float:
     PAGES["fig3"],
 )
 def noise_off() -> Finding:
-    """Check that evaluation is blind to the noise, and measure what the noise would change.
+    """Measure what the noise would change, and refuse an evaluation that is not blind to it.
 
     The clean loss of a record's step 0 is computed again here, by a network without noise weights.
     Later, the noisy accuracy of batches stands beside the clean one.
@@ -244,19 +246,19 @@ def noise_off() -> Finding:
     with torch.no_grad():
         one_node(model)[1].w_ni.zero_()
         total = e.criterion().values(model(data.train_x), data.train_y).mean()
-    blind = abs(float(total) / histories[0].train_loss[0] - 1) < 1e-5  # float32 sums
+    if abs(float(total) / histories[0].train_loss[0] - 1) > 1e-5:  # float32 sums
+        raise ArithmeticError("our clean loss depends on the noise weights")
     for h in histories:
         for steps, gap in ((h.steps_per_epoch, early), (h.step[-1], lost)):
             near = (h.step > 0.8 * steps) & (h.step <= steps)
             clean = np.interp(h.step[near], h.eval_step, h.train_accuracy)
             gap.append(float((clean - h.accuracy[near]).mean()))
-    return Finding.of(
-        Verdict.REPRODUCED if blind else Verdict.DIFFERS,
+    found = Finding.over(
+        [Cell.of(at("fig3", TABLE1["fig3"]["catapult"]), lost, holds=True)],
         "Here too, exactly. It matters while the NIWs are large: at the end of the first epoch of "
         f"the catapult runs the noise costs {np.mean(early):.2f} of accuracy, at the end of "
-        "training a little."
-        if blind
-        else "Our clean loss depends on the noise.",
-        lost,
+        "training a little.",
         "training accuracy with the noise off minus on, end of the catapult runs",
+        stated=0,
     )
+    return dataclasses.replace(found, verdict=Verdict.PROTOCOL)

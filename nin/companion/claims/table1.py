@@ -2,21 +2,31 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from functools import lru_cache
 
 import numpy as np
 
-from nin.companion.claims.ledger import Finding, Verdict, claim
-from nin.runs.averages import mean
+from nin.companion.claims.finding import Cell, Finding, Verdict, judge
+from nin.companion.claims.ledger import claim
 from nin.runs.history import History
 from nin.runs.phases import Phase, classify_phase
 from nin.runs.times import first_crossing
-from nin.studies.experiments import FIG2, TABLE1, experiment
+from nin.studies.experiments import FIG2, FIG3, TABLE1, experiment
 from nin.studies.run import recorded
 
 SEEDS = {"fig2": (0, 1, 2, 3, 4), "fig3": (0, 1, 2)}
 RECOVERS = 35.0
 """The strongest noise of Fig. 2's page, in Table 1's unit, at which no seed diverges."""
+SWEEPS = {
+    "fig2": (1e-4, 0.1, 1, 5, 10, 15, 20, 25, 30, 35, 38, 40, 42, 44, 47, 50, 60),
+    "fig3": (1e-4, 1e-3, 0.01, 0.03, 0.06, 0.1, 0.2, 0.3, 0.4, 0.6, 0.8, 1.0, 1.2, 1.4, 1.8, 2.5),
+}
+"""Noise variances, in Table 1's unit, of the sweeps on the pages of the two figures."""
+SWEEP_SEEDS, SWEEP_EPOCHS = (0, 1, 2), 5
+CHANCE = 0.1
+"""Accuracy of a guess: ten classes of equal size."""
 PAGES = {"fig2": "figures/fig2_phases_mse", "fig3": "figures/fig3_phases_ce"}
 
 
@@ -35,6 +45,28 @@ def table1_histories(name: str, phase: str) -> list[History]:
     return recorded([base.at(TABLE1[name][phase], seed=seed) for seed in SEEDS[name]], PAGES[name])
 
 
+@lru_cache
+def sweep(name: str) -> dict[float, list[History]]:
+    """Return the short runs of a figure's sweep by strength K, a history per seed.
+
+    Args:
+        name: ``"fig2"`` or ``"fig3"``.
+
+    Raises:
+        RecordError: If a run is not on record.
+    """
+    base = replace(experiment(name), epochs=SWEEP_EPOCHS, evaluations=1)
+    return {
+        K: recorded([base.at(K, seed=seed) for seed in SWEEP_SEEDS], PAGES[name])
+        for K in SWEEPS[name]
+    }
+
+
+def at(name: str, K: float) -> dict[str, str | float]:
+    """Return a cell's setting: the figure and the strength."""
+    return {"figure": name.removeprefix("fig"), "K": K}
+
+
 @claim(
     "C20",
     "Trained with cross-entropy, the network shows the four phases at the four noise variances "
@@ -44,15 +76,15 @@ def table1_histories(name: str, phase: str) -> list[History]:
 )
 def phases_at_table_1() -> Finding:
     """Count the runs that fall into the phase the paper names."""
-    agree = [
-        classify_phase(h).phase == phase for phase in Phase for h in table1_histories("fig3", phase)
-    ]
-    return Finding.of(
-        Verdict.REPRODUCED if all(agree) else Verdict.DIFFERS,
+    cells = []
+    for phase, K in TABLE1["fig3"].items():
+        agree = [classify_phase(h).phase == phase for h in table1_histories("fig3", phase)]
+        cells.append(Cell.of(at("fig3", K), agree, all(agree)))
+    return Finding.over(
+        cells,
         "Every run is in the phase that Table 1 names."
-        if all(agree)
+        if all(c.holds for c in cells)
         else "Some runs are in another phase than Table 1 names.",
-        agree,
         "share of runs in the phase of Table 1",
     )
 
@@ -65,7 +97,7 @@ def phases_at_table_1() -> Finding:
 )
 def divergence_ce() -> Finding:
     """Measure when the loss becomes infinite, and whether all norms grow until then."""
-    return _divergence("fig3")
+    return _divergence("fig3", {})  # the sweep's runs end before such a loss overflows
 
 
 @claim(
@@ -76,21 +108,27 @@ def divergence_ce() -> Finding:
 )
 def divergence_mse() -> Finding:
     """Measure when the loss becomes infinite, and whether all norms grow until then."""
-    return _divergence("fig2")
+    border = TABLE1["fig2"][Phase.DIVERGENT]
+    return _divergence("fig2", {K: found for K, found in sweep("fig2").items() if K > border})
 
 
-def _divergence(name: str) -> Finding:
-    """Measure a divergence; a run without one counts with its length, a lower bound."""
-    histories = table1_histories(name, Phase.DIVERGENT)
-    steps = [h.step[-1] if h.diverged_step is None else h.diverged_step for h in histories]
-    growing = all(norm[-1] > 10 * norm[0] for h in histories for norm in h.norms.values())
-    if any(h.diverged_step is None for h in histories):
-        verdict, says = Verdict.DIFFERS, "Some runs kept a finite loss to the end."
-    elif growing:
-        verdict, says = Verdict.REPRODUCED, "All weights grow more than tenfold, then overflow."
-    else:
-        verdict, says = Verdict.CORRECTED, "The loss overflows, but not all weights grow before."
-    return Finding.of(verdict, says, steps, "steps until the loss is infinite")
+def _divergence(name: str, stronger: Mapping[float, list[History]]) -> Finding:
+    """Measure divergences at Table 1's strength and above it.
+
+    A run without one counts with its length.
+    """
+    runs = {TABLE1[name][Phase.DIVERGENT]: table1_histories(name, Phase.DIVERGENT)}
+    cells = []
+    for K, histories in (runs | dict(stronger)).items():
+        steps = [h.step[-1] if h.diverged_step is None else h.diverged_step for h in histories]
+        lost = all(h.diverged_step is not None for h in histories)
+        growing = all(norm[-1] > 10 * norm[0] for h in histories for norm in h.norms.values())
+        cells.append(Cell.of(at(name, K), steps, lost and growing, lost))
+    says = {
+        Verdict.REPRODUCED: "All weights grow more than tenfold, then overflow.",
+        Verdict.CORRECTED: "The loss overflows, but not all weights grow before.",
+    }.get(judge(cells), "Some runs kept a finite loss to the end.")
+    return Finding.over(cells, says, "steps until the loss is infinite", stated=0)
 
 
 @claim(
@@ -101,30 +139,35 @@ def _divergence(name: str) -> Finding:
     PAGES["fig3"],
 )
 def relaxation_ce() -> Finding:
-    """Compare times to a given clean loss, and to half the initial |w_ni|, across strengths.
+    """Compare times to a given clean loss, and to half the initial |w_ni|, with the next weaker.
 
     The loss is the one that the decoupled run of the same seed has after a tenth of its steps. A
     run that never gets there counts with its length, a lower bound.
     """
-    ratios, slower, niw_faster = [], [], []
-    for weak, middle, strong in zip(
-        *(table1_histories("fig3", p) for p in ("decoupled", "decay", "catapult")), strict=True
-    ):
-        tenth = weak.eval_step[-1] / 10
-        level = float(np.interp(tenth, weak.eval_step, weak.train_loss))
-        times = [_time_below(h.eval_step, h.train_loss, level) for h in (weak, middle, strong)]
-        half = [_time_below(h.step, h.w_ni / h.w_ni[0], 0.5) for h in (weak, middle, strong)]
-        ratios.append(times[2] / times[0])
-        slower.append(times[0] < times[1] < times[2])
-        niw_faster.append(half[0] > half[1] > half[2])
-    if not all(slower):
-        verdict, says = Verdict.DIFFERS, "More noise does not always slow the learning."
-    elif all(niw_faster):
-        verdict = Verdict.CORRECTED
-        says = "Learning takes longer with more noise, but the NIWs decay faster, not slower."
-    else:
-        verdict, says = Verdict.REPRODUCED, "Both take longer with more noise."
-    return Finding.of(verdict, says, ratios, "steps to the same loss, catapult over decoupled")
+    loss, half = [], []  # by strength, then seed
+    quiet = table1_histories("fig3", Phase.DECOUPLED)
+    for phase in list(Phase)[:3]:
+        histories = table1_histories("fig3", phase)
+        levels = [float(np.interp(h.eval_step[-1] / 10, h.eval_step, h.train_loss)) for h in quiet]
+        loss.append(
+            [_time_below(h.eval_step, h.train_loss, level)
+             for h, level in zip(histories, levels, strict=True)]
+        )  # fmt: skip
+        half.append([_time_below(h.step, h.w_ni / h.w_ni[0], 0.5) for h in histories])
+    longer, niw_longer = (np.array(t)[1:] / np.array(t)[:-1] for t in (loss, half))
+    strengths = list(TABLE1["fig3"].values())[1:3]
+    cells = [
+        Cell.of(at("fig3", K), a, all(a > 1) and all(b > 1), all(a > 1) and all(b < 1))
+        for K, a, b in zip(strengths, longer, niw_longer, strict=True)
+    ]
+    says = {
+        Verdict.REPRODUCED: "Both take longer with more noise.",
+        Verdict.CORRECTED: "Learning takes longer with more noise, but the NIWs decay faster, "
+        "not slower.",
+    }.get(judge(cells), "More noise does not always slow the learning.")
+    return Finding.over(
+        cells, says, "steps to the same loss, over those at the next weaker noise", stated=np.inf
+    )
 
 
 @claim(
@@ -142,19 +185,16 @@ def catapult_plateau() -> Finding:
         last = strong.step[np.flatnonzero(strong.w_ni >= strong.w_ni[0])[-1]]
         reached.append(float(np.interp(last, strong.eval_step, strong.train_accuracy)))
         undisturbed.append(float(np.interp(last, weak.eval_step, weak.train_accuracy)))
-    chance = 0.1  # ten classes of equal size
-    if np.mean(reached) < 2 * chance:
-        verdict, says = Verdict.REPRODUCED, "Until then the accuracy stays near chance."
-    elif all(a < 0.75 * b for a, b in zip(reached, undisturbed, strict=True)):
-        verdict = Verdict.CORRECTED
-        says = (
-            "Learning is held up rather than absent: until then the accuracy jumps about, above "
-            f"chance but far below the {np.mean(undisturbed):.2f} of the decoupled run."
-        )
-    else:
-        verdict, says = Verdict.DIFFERS, "Much is learned before the NIWs have decayed."
-    return Finding.of(
-        verdict, says, reached, "training accuracy when |w_ni| last exceeds its start"
+    less = np.array(reached) < 0.75 * np.array(undisturbed)
+    at_chance = np.mean(reached) < 2 * CHANCE
+    cell = Cell.of(at("fig3", TABLE1["fig3"]["catapult"]), reached, at_chance, all(less))
+    says = {
+        Verdict.REPRODUCED: "Until then the accuracy stays near chance.",
+        Verdict.CORRECTED: "Learning is held up rather than absent: until then the accuracy jumps "
+        f"about, above chance but far below the {np.mean(undisturbed):.2f} of the decoupled run.",
+    }.get(judge([cell]), "Much is learned before the NIWs have decayed.")
+    return Finding.over(
+        [cell], says, "training accuracy when |w_ni| last exceeds its start", stated=CHANCE
     )
 
 
@@ -171,28 +211,24 @@ def surge_plateau() -> Finding:
     reached, undisturbed, later, steps = [], [], [], []
     for h, weak in zip(runs, table1_histories("fig2", "decoupled"), strict=True):
         steps.append(_time_below(h.step, h.w_ni / h.w_ni[0], 0.5))
-        at = [steps[-1], 10 * steps[-1]]
-        now, then = np.interp(at, h.eval_step, h.train_accuracy)
+        times = [steps[-1], 10 * steps[-1]]
+        now, then = np.interp(times, h.eval_step, h.train_accuracy)
         reached.append(now)
-        alone = np.interp(at, weak.eval_step, weak.train_accuracy)
+        alone = np.interp(times, weak.eval_step, weak.train_accuracy)
         undisturbed.append(alone[0])
         later.append(then / alone[1])
     lost = all(h.diverged_step is not None for h in table1_histories("fig2", "catapult"))
-    chance = 0.1  # ten classes of equal size
-    learned = np.mean(reached) > 2 * chance
-    trivial = np.mean(undisturbed) < 2 * chance
+    learned = np.mean(reached) > 2 * CHANCE
+    trivial = np.mean(undisturbed) < 2 * CHANCE
     where = f"The runs at Table 1's catapult value diverge; at K = {RECOVERS:g} " if lost else ""
-    return Finding.of(
-        Verdict.DIFFERS
-        if learned
-        else Verdict.CORRECTED
-        if lost or trivial
-        else Verdict.REPRODUCED,
+    cell = Cell.of(at("fig2", RECOVERS), reached, not (learned or lost or trivial), not learned)
+    return Finding.over(
+        [cell],
         f"{where}the NIWs halve in {np.mean(steps):.1f} steps. By then the accuracy is "
         f"{np.mean(reached):.2f}, that of the decoupled runs {np.mean(undisturbed):.2f}"
         f"; ten times later it is {np.mean(later):.2f} times theirs.",
-        reached,
-        f"training accuracy when |w_ni| has halved, K = {RECOVERS:g}",
+        "training accuracy when |w_ni| has halved",
+        stated=CHANCE,
     )
 
 
@@ -204,7 +240,8 @@ def surge_plateau() -> Finding:
 )
 def niws_end_small_ce() -> Finding:
     """Compare the final |w_ni| with the initial one, and with a run that the noise leaves alone."""
-    return _niws_end_small("fig3")
+    runs = {K: table1_histories("fig3", p) for p, K in TABLE1["fig3"].items()}
+    return _niws_end_small("fig3", runs)
 
 
 @claim(
@@ -215,30 +252,33 @@ def niws_end_small_ce() -> Finding:
 )
 def niws_end_small_mse() -> Finding:
     """Compare the final |w_ni| with the initial one, and with a run that the noise leaves alone."""
-    return _niws_end_small("fig2")
+    runs = {K: table1_histories("fig2", p) for p, K in TABLE1["fig2"].items()}
+    runs[RECOVERS] = recorded([FIG2.at(RECOVERS, seed=s) for s in SEEDS["fig2"]], PAGES["fig2"])
+    return _niws_end_small("fig2", runs)
 
 
-def _niws_end_small(name: str) -> Finding:
-    """Compare final and initial |w_ni|; runs that diverge in spite of Table 1 do not count."""
+def _niws_end_small(name: str, runs: Mapping[float, Sequence[History]]) -> Finding:
+    """Compare final and initial |w_ni|; a strength at which a run diverges does not count."""
     ends = {
-        p: [h.w_ni[-1] / h.w_ni[0] for h in table1_histories(name, p) if h.diverged_step is None]
-        for p in list(Phase)[:3]
+        K: np.array([h.w_ni[-1] / h.w_ni[0] for h in histories])
+        for K, histories in runs.items()
+        if not any(h.diverged_step is not None for h in histories)
     }
-    disturbed = ends[Phase.DECAY] + ends[Phase.CATAPULT]
-    left = np.mean(ends[Phase.DECOUPLED])
+    left = ends.pop(TABLE1[name][Phase.DECOUPLED]).mean()
+    apart = left > 0.75
+    cells = [
+        Cell.of(at(name, K), e, apart and e.max() < 0.25, apart and e.max() < 0.75)
+        for K, e in ends.items()
+    ]
+    most = max(e.max() for e in ends.values())
     kept = f"the decoupled runs keep {left:.0%} of theirs in the same time."
-    if max(disturbed) < 0.25 and left > 0.75:
-        verdict, says = Verdict.REPRODUCED, f"All end below a quarter of their start; {kept}"
-    elif max(disturbed) < 0.75 < left:
-        verdict = Verdict.CORRECTED
-        says = f"They fall, but some keep up to {max(disturbed):.0%} of their start; {kept}"
-    else:
-        verdict, says = Verdict.DIFFERS, "Some keep most of their start."
-    if not ends[Phase.CATAPULT]:
+    says = {
+        Verdict.REPRODUCED: f"All end below a quarter of their start; {kept}",
+        Verdict.CORRECTED: f"They fall, but some keep up to {most:.0%} of their start; {kept}",
+    }.get(judge(cells), "Some keep most of their start.")
+    if TABLE1[name][Phase.CATAPULT] not in ends:
         says += " The runs at Table 1's catapult value diverge."
-    return Finding.of(
-        verdict, says, disturbed, "final over initial |w_ni|, of the runs that do not diverge"
-    )
+    return Finding.over(cells, says, "final over initial |w_ni|, where no run diverges", stated=0)
 
 
 @claim(
@@ -249,19 +289,22 @@ def _niws_end_small(name: str) -> Finding:
 )
 def generalisation() -> Finding:
     """Measure the gap of the accuracies at the end of the runs whose noise is not felt."""
-    histories = table1_histories("fig3", "decoupled")
-    gap, err = mean([h.train_accuracy[-1] - h.val_accuracy[-1] for h in histories])
-    test, learned = (
-        np.mean([h.val_accuracy[-1] for h in table1_histories("fig3", p)])
-        for p in ("decoupled", "catapult")
-    )
-    return Finding(
-        Verdict.REPRODUCED if gap < 0.05 else Verdict.DIFFERS,
-        f"Test accuracy is {test:.3f}, close to that in training; {learned:.3f} after a catapult.",
-        gap,
-        err,
-        len(histories),
+    cells = []
+    for e in (FIG2, FIG3):
+        name = "fig2" if e is FIG2 else "fig3"
+        histories = table1_histories(name, Phase.DECOUPLED)
+        gap = [h.train_accuracy[-1] - h.val_accuracy[-1] for h in histories]
+        cells.append(Cell.of(at(name, TABLE1[name][Phase.DECOUPLED]), gap, np.mean(gap) < 0.05))
+    test = [
+        np.mean([h.val_accuracy[-1] for h in table1_histories(*of)])
+        for of in (("fig3", "decoupled"), ("fig2", "decoupled"), ("fig3", "catapult"))
+    ]
+    return Finding.over(
+        cells,
+        f"Test accuracy is {test[0]:.3f} with cross-entropy and {test[1]:.3f} with the squared "
+        f"error, close to that in training; {test[2]:.3f} after a catapult.",
         "training minus test accuracy, decoupled runs",
+        stated=0,
     )
 
 

@@ -23,6 +23,8 @@ ACTIVATION_COLORS = {
     "tanh": "#AA3377",
     "sigmoid": "#EE6677",
     "linear": "#66CCEE",
+    "relu_squared": "#BBBBBB",
+    "square": "#000000",
 }
 """Paul Tol's bright scheme."""
 LOSS_MARKERS = {"mse": "o", "ce": "s"}

@@ -110,7 +110,8 @@ def draw_times(
         phases: The phase found at each.
         times: By kind, `ANEW` and `FIXED`: at each strength by quantity, (runs,).
         tenth: Decay times of |w_ni| from its first tenth, at each strength, (runs,).
-        product: What Eq. (2) says of tau sigma_eps^2 for each run, (runs,).
+        product: What Eq. (2), corrected, says of tau sigma_eps^2 with the curvature at the start,
+            for each run, (runs,); as printed it says twice that.
     """
     between = np.sqrt(sigma_eps[:-1] * sigma_eps[1:])
     edges = np.concatenate([[sigma_eps[0] / 1.5], between, [sigma_eps[-1] * 1.2]])
@@ -124,8 +125,10 @@ def draw_times(
             style = {"fmt": MARKERS[quantity], "color": color, "mec": "black", "mew": 0.5}
             each = [t[quantity] for t in at_strength]
             _draw_points(ax, sigma_eps * shift, each, label=f"{name}, {kind}", **style)
-    predicted, label = product.mean() / sigma_eps**2, "Eq. (2), weights at the start"
-    ax.plot(sigma_eps, predicted, color="black", lw=0.9, ls="--", label=label)
+    predicted = product.mean() / sigma_eps**2
+    for factor, ls, name in ((1, "--", "corrected"), (2, ":", "as printed, with ½")):
+        label = f"Eq. (2), {name}"
+        ax.plot(sigma_eps, factor * predicted, color="black", lw=0.9, ls=ls, label=label)
     label = LABELS["w_ni"] + ", from its first tenth"
     _draw_points(ax, sigma_eps, tenth, fmt="x", color=NIW, label=label)
     for phase in dict.fromkeys(phases):

@@ -17,7 +17,7 @@ from nin.studies.borders.prediction import Curve, curve, decay_time, halves
 from nin.studies.borders.search import K_RANGE
 from nin.studies.experiments import Experiment
 from nin.studies.records import Made
-from nin.studies.study import Shelf, bare, images, independent, kept, together
+from nin.studies.study import Shelf, bare, images_of, independent, kept, together
 from nin.studies.sweep import kept_all
 
 METHODS = ("halves", "curvature", "noise only")
@@ -151,7 +151,7 @@ def _forecast(asked: Forecasting, shelf: Shelf) -> dict[str, Any]:
 
 def _compute(asked: Forecasting) -> dict[str, ArrayLike]:
     e, K = asked.experiment, K_RANGE[asked.experiment.loss]
-    data = images(e.scaling, e.split_seed)
+    data = images_of(e)
     low, high = (e.at(k).sigma_eps for k in K)
     sigma_eps = np.geomspace(low, high, asked.strengths)
     found = curve(e, sigma_eps.tolist(), data, asked.samples)

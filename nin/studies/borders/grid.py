@@ -60,6 +60,19 @@ BOUNDED_SIGMA_EPS = (3.0, 10.0, 30.0, 60.0, 100.0, 200.0, 300.0, 1000.0, 3000.0)
 """Where bounded activations are compared with ReLU: its borders, and far to either side."""
 BOUNDED_EPOCHS, BOUNDED_LONG = (1, 5), 3
 """Lengths of those runs; the longer ones at the strongest few strengths only."""
+IMAGES_BASE = dataclasses.replace(FIG2, width=256, batch_size=100)
+"""A layer whose borders are to be compared with the closed forms."""
+IMAGES_ETAS = (0.003, 0.01, 0.03)
+"""In turn along the grid of the squared error, so that sigma_eps spans two decades."""
+IMAGES_STEPS, IMAGES_SEEDS = 84, (0, 1, 2)
+BEYOND_ACTIVATIONS = ("relu", "gelu", "softplus", "relu_squared", "square")
+"""Of the networks whose second order is asked at their border of divergence: three that grow
+linearly, and two that grow faster."""
+BEYOND_ETA = {512: 0.003, 256: 0.001}
+"""Their learning rates by width: with these, all of them are stable without noise."""
+BEYOND_SEEDS, BEYOND_K = (0, 1, 2, 3, 4), {"mse": (0.05, 500.0), "ce": (0.005, 50.0)}
+PARTS_ETA, PARTS_K = (0.01, 0.03), (0.15, 2.5)
+"""Learning rates at which it is asked what the images do to cross-entropy, and where to look."""
 FINE, COARSE = 0.025, 0.03
 """Tolerances in sigma_eps, of Table 1's borders and of the others; brackets end narrower."""
 
@@ -115,6 +128,44 @@ def factorial(
         for values in itertools.product(*(levels[f] for f in group))
     ]
     return list(dict.fromkeys(found))
+
+
+def with_images(base: Experiment) -> list[Experiment]:
+    """Return the networks whose borders are compared with closed forms, for both losses.
+
+    Args:
+        base: What they share.
+
+    >>> len(with_images(IMAGES_BASE))
+    33
+    """
+    mse, ce = (dataclasses.replace(base, loss=loss) for loss in ("mse", "ce"))
+    sizes = {"width": [32, 128, 512, 1024], "d_in": [49, 784], "d_out": [2, 10]}
+    squares = [
+        dataclasses.replace(e, eta=IMAGES_ETAS[i % len(IMAGES_ETAS)])
+        for i, e in enumerate(factorial(mse, sizes, full=True))
+    ]
+    classes = factorial(ce, {"d_out": [2, 5, 10], "eta": [0.005, 0.01, 0.02, 0.04]}, full=True)
+    others = {"width": [64, 1024], "d_in": [49], "batch_size": [500]}
+    return list(dict.fromkeys([
+        *squares, dataclasses.replace(mse, batch_size=500), *classes,
+        *(e for e in factorial(dataclasses.replace(ce, d_out=10), others)),
+    ]))  # fmt: skip
+
+
+def beyond_second_order() -> list[Experiment]:
+    """Return the networks whose second order is asked at their border of divergence."""
+    return [
+        dataclasses.replace(FACTORIAL_BASE, width=width, eta=eta, activation=activation, loss=loss)
+        for width, eta in BEYOND_ETA.items()
+        for loss in FACTORIAL_LEVELS["loss"]
+        for activation in BEYOND_ACTIVATIONS
+    ]
+
+
+def parts_grid() -> list[Experiment]:
+    """Return the networks of which it is asked what the images do."""
+    return [dataclasses.replace(FACTORIAL_BASE, loss="ce", eta=eta) for eta in PARTS_ETA]
 
 
 def agreement(borders: Mapping[str, np.ndarray], base: Experiment, name: str) -> dict[str, float]:

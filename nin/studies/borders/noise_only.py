@@ -15,7 +15,7 @@ from nin.networks.seeds import generator
 from nin.runs.bisection import find_border
 from nin.runs.phases import LAST, SURGE, Phase, phase_index
 from nin.studies.borders.search import BORDERS, TOLERANCE
-from nin.studies.experiments import D_OUT, Experiment
+from nin.studies.experiments import Experiment
 
 NODES = 16
 """Values of eps that stand for its law, each with every label."""
@@ -62,8 +62,8 @@ def noise_only_borders(e: Experiment, steps: int, K: tuple[float, float]) -> dic
 def _run(e: Experiment, steps: int) -> tuple[bool, int]:
     """Train on noise alone; return whether the loss surged, and the phase's position."""
     stack = MLPStack([blind(e)], e.criterion(), e.eta, "float32")
-    eps = e.sigma_eps * quantiles(e.noise).repeat_interleave(D_OUT).unsqueeze(0)
-    x, y = torch.zeros(*eps.shape, 1), torch.arange(D_OUT).repeat(NODES).unsqueeze(0)
+    eps = e.sigma_eps * quantiles(e.noise).repeat_interleave(e.d_out).unsqueeze(0)
+    x, y = torch.zeros(*eps.shape, 1), torch.arange(e.d_out).repeat(NODES).unsqueeze(0)
     losses, norms = [], []
     for _ in range(steps):
         norms.append(float(stack.norms()["w_ni"]))
@@ -79,7 +79,7 @@ def _run(e: Experiment, steps: int) -> tuple[bool, int]:
 def blind(e: Experiment) -> MLP:
     """Return an experiment's network with one input in place of the image, weights as they are."""
     seeing = e.network()
-    model = MLP(1, e.width, e.depth, D_OUT, e.activation, e.bias, e.init, e.seed)
+    model = MLP(1, e.width, e.depth, e.d_out, e.activation, e.bias, e.init, e.seed)
     attach(model, e.layer, e.sigma_eps, noise=e.noise, seed=e.seed)
     state = {k: v for k, v in seeing.state_dict().items() if k != "layers.0.weight"}
     model.load_state_dict(state, strict=False)

@@ -19,7 +19,7 @@ from nin.networks.models import ACTIVATIONS, MLP
 from nin.networks.seeds import generator
 from nin.studies.experiments import Experiment
 from nin.studies.records import Made
-from nin.studies.study import Shelf, images, independent, kept, together, train_runs
+from nin.studies.study import Shelf, images_of, independent, kept, together, train_runs
 from nin.studies.sweep import kept_all
 
 BOUNDED = ("tanh", "sigmoid")
@@ -129,7 +129,7 @@ def _train(asked: Saturating) -> dict[str, ArrayLike]:
     e = asked.experiment
     runs = [dataclasses.replace(e, sigma_eps=s) for s in asked.sigma_eps]
     models, histories = train_runs(runs, evaluations=0, progress=False)
-    data = images(e.scaling, e.split_seed)
+    data = images_of(e)
     x, y = data.train_x[: asked.images], data.train_y[: asked.images]
     xi = NOISE_LAWS[e.noise](len(x), generator(e.seed, "saturation"))
     rows = []

@@ -9,6 +9,7 @@ tolerance, and is repeated from its record without any training.
 from __future__ import annotations
 
 import dataclasses
+import math
 import time
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -17,20 +18,21 @@ from typing import Any
 import numpy as np
 
 from nin.folders import RESULTS
+from nin.networks.data import Dataset
 from nin.runs.bisection import find_border
 from nin.runs.history import History
 from nin.runs.phases import SURGE, Phase, PhaseFinding, classify_phase
 from nin.studies.arrays import NEVER
 from nin.studies.experiments import Experiment
-from nin.studies.records import Made, provenance
+from nin.studies.records import Made
 from nin.studies.study import (
     Shelf,
     add_rows,
     bare,
     check_writable,
-    default_device,
-    images,
+    images_of,
     independent,
+    measured,
     read_rows,
     train_runs,
 )  # fmt: skip
@@ -41,6 +43,8 @@ TOLERANCE = 0.02
 """Of sigma_eps, relative: half the spread over seeds, or less."""
 K_RANGE = {"mse": (0.5, 2000.0), "ce": (0.005, 50.0)}
 """Where to look for borders, in Table 1's unit: wide enough for all that is varied."""
+FIRST_STEP = 0.1
+"""In ln(sigma_eps), of a search that starts from a prediction: most are not further off."""
 BORDERS = ("decay", "surge", "catapult", "divergent")
 """What begins at each border: three phases, and the surge of the noisy loss, whatever w_ni does."""
 _NUMBERS = ("w_peak", "w_end", "loss_peak", "loss_end")
@@ -136,13 +140,21 @@ class Trials:
             self._add(sigma_eps)
         return self.found[sigma_eps]
 
-    def border(self, name: str, K: tuple[float, float] | None, tolerance: float) -> float:
+    def border(
+        self,
+        name: str,
+        K: tuple[float, float] | None,
+        tolerance: float,
+        around: float | None = None,
+    ) -> float:
         """Find a border in sigma_eps by bisection.
 
         Args:
             name: One of `BORDERS`: what begins there.
             K: Where to look, noise variances in Table 1's unit; default `K_RANGE`.
             tolerance: Relative width of the last bracket in sigma_eps.
+            around: A predicted sigma_eps, from which to walk until the border is passed; default:
+                the whole range is bisected.
 
         Returns:
             sigma_eps: 0 if the low end of the range is past the border already, infinite if the
@@ -158,10 +170,24 @@ class Trials:
         def past(sigma_eps: np.ndarray) -> np.ndarray:
             return np.array([is_past(name, self.look(float(s))) for s in sigma_eps])
 
+        if around is not None:
+            low, high = self._walk(name, low, high, around)
         at_low, at_high = (bool(past(np.array([end]))[0]) for end in (low, high))
         if at_low or not at_high:
             return 0.0 if at_low else np.inf
         return find_border(past, low, high, 1, tolerance).value
+
+    def _walk(self, name: str, low: float, high: float, at: float) -> tuple[float, float]:
+        """Return two ends with the border between them, in steps that double from a prediction."""
+        at = min(max(at, low), high)
+        past = is_past(name, self.look(at))
+        end, step = (low, -FIRST_STEP) if past else (high, FIRST_STEP)
+        while at != end:
+            there = min(max(at * math.exp(step), low), high)
+            if is_past(name, self.look(there)) != past:
+                return min(at, there), max(at, there)
+            at, step = there, 2 * step
+        return low, high
 
     def contradictions(self, name: str) -> int:
         """Count the trials past a border that have one short of it at more noise.
@@ -175,10 +201,9 @@ class Trials:
 
     def _add(self, sigma_eps: float) -> None:
         check_writable(self.shelf.folder)
-        made, begun = provenance(default_device()) | {"threads": 1}, time.perf_counter()
         run = dataclasses.replace(self.asked.experiment, sigma_eps=sigma_eps)
-        f = classify_phase(first_steps(run, self.asked.steps))
-        made["seconds"] = round(time.perf_counter() - begun, 1)
+        with measured() as made:
+            f = classify_phase(first_steps(run, self.asked.steps))
         row = {
             "sigma_eps": sigma_eps,
             **{n: getattr(f, n) for n in _NUMBERS},
@@ -211,6 +236,7 @@ class _Border:
     name: str
     K: tuple[float, float] | None
     tolerance: float
+    around: float | None
 
 
 def find_borders(
@@ -222,6 +248,7 @@ def find_borders(
     *,
     K: tuple[float, float] | None = None,
     tolerance: float = TOLERANCE,
+    around: Mapping[Experiment, float] | None = None,
 ) -> dict[Experiment, dict[str, np.ndarray]]:
     """Find borders in sigma_eps, all configurations and seeds side by side.
 
@@ -233,6 +260,8 @@ def find_borders(
         shelf: Where the records lie, and whether trials may be made.
         K: Where to look, noise variances in Table 1's unit; default `K_RANGE`.
         tolerance: Relative width of the last brackets in sigma_eps.
+        around: Predicted sigma_eps by configuration, from which to start; default: the whole range
+            is bisected.
 
     Returns:
         By configuration and name, (seeds,): 0 for a seed that is past the border at the low end of
@@ -244,7 +273,8 @@ def find_borders(
     """
     grid, seeds = list(dict.fromkeys(configurations)), independent(seeds)
     asked = [
-        tuple(_Border(Searching(dataclasses.replace(e, seed=k), steps), name, K, tolerance)
+        tuple(_Border(Searching(dataclasses.replace(e, seed=k), steps), name, K, tolerance,
+                      around[e] if around else None)
               for name in names)
         for e in grid for k in seeds
     ]  # fmt: skip
@@ -274,7 +304,7 @@ def trials(base: Experiment, seeds: Sequence[int], steps: int, shelf: Shelf) -> 
     return [Trials(one, shelf) for one in asked]
 
 
-def first_steps(e: Experiment, steps: int) -> History:
+def first_steps(e: Experiment, steps: int, data: Dataset | None = None) -> History:
     """Train an experiment's first steps.
 
     Whole epochs are those of the experiment itself, sample for sample. Less than an epoch takes as
@@ -283,12 +313,13 @@ def first_steps(e: Experiment, steps: int) -> History:
     Args:
         e: The experiment.
         steps: SGD steps: within one epoch, or whole epochs.
+        data: What to train on; default `images` of the experiment.
 
     Raises:
         ValueError: If the steps are neither within one epoch nor whole epochs.
     """
     epochs = _epochs(steps, e)
-    data = images(e.scaling, e.split_seed)
+    data = images_of(e) if data is None else data
     if epochs == 0:
         n = steps * e.batch_size
         data = dataclasses.replace(data, train_x=data.train_x[:n], train_y=data.train_y[:n])
@@ -298,7 +329,7 @@ def first_steps(e: Experiment, steps: int) -> History:
 
 def _find(asked: tuple[_Border, ...], shelf: Shelf) -> list[float]:
     there = Trials(asked[0].asked, shelf)
-    return [there.border(b.name, b.K, b.tolerance) for b in asked]
+    return [there.border(b.name, b.K, b.tolerance, b.around) for b in asked]
 
 
 def _epochs(steps: int, e: Experiment) -> int:
