@@ -131,6 +131,18 @@ def test_on_paper_no_line_is_cut_and_no_button_is_printed(
     assert not {name: boxes for name, boxes in cut.items() if boxes}
 
 
+def test_a_search_shows_chapters_before_the_listing_of_the_package(
+    browser: Browser, built_book: Path
+) -> None:
+    page = browser.new_page()
+    page.goto(f"{(built_book / 'search.html').as_uri()}?q=catapult")
+    page.wait_for_selector("#search-results p.search-summary:has-text('found')")
+    links = page.locator("#search-results li a").evaluate_all("all => all.map(a => a.pathname)")
+    page.close()
+    listing = [link.endswith("/api.html") for link in links]
+    assert any(listing) and listing == sorted(listing)  # False comes before True
+
+
 def test_pages_are_printed_into_one_pdf_with_an_outline_and_no_link_to_a_file(
     built_book: Path, tmp_path: Path
 ) -> None:

@@ -8,7 +8,8 @@ from pathlib import Path
 import symbol_tips
 from symbol_tips import bare, meanings
 
-NOTATION = symbol_tips.NOTATION.read_text(encoding="utf8")
+BOOK = Path(__file__).resolve().parents[1] / "book"
+NOTATION = (BOOK / symbol_tips.NOTATION).read_text(encoding="utf8")
 
 
 def test_a_symbol_is_one_however_it_is_typed() -> None:

@@ -8,7 +8,7 @@ from pathlib import Path
 from docutils import nodes
 from sphinx.application import Sphinx
 
-NOTATION = Path(__file__).resolve().parents[1] / "notation.md"
+NOTATION = "notation.md"
 ROW = re.compile(r"^\| \$(.+?)\$ \| .*? \| (.*?) \|", re.MULTILINE)
 SIGNS = {
     "delta": "δ", "ell": "ℓ", "epsilon": "ϵ", "eta": "η", "langle": "⟨", "lvert": "|", "Phi": "Φ",
@@ -41,9 +41,10 @@ def meanings(notation: str) -> dict[str, str]:
 
 def explain(app: Sphinx, doctree: nodes.document, docname: str) -> None:
     """Give each formula that is one symbol, or its norm, its meaning."""
-    if docname == "notation":
+    notation = Path(app.srcdir) / NOTATION
+    if docname == notation.stem or not notation.exists():
         return
-    told = meanings(NOTATION.read_text(encoding="utf8"))
+    told = meanings(notation.read_text(encoding="utf8"))
     for formula in list(doctree.findall(nodes.math)):
         symbol = bare(formula.astext())
         meaning = told.get(symbol) or told.get(symbol.strip("|"))
