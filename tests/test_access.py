@@ -107,11 +107,11 @@ def test_a_figure_is_enlarged_by_touch_and_by_keyboard(browser: Browser, built_b
         assert large.bounding_box()["width"] >= 2 * figure.bounding_box()["width"]  # type: ignore[index]
         assert large.get_attribute("alt") == figure.get_attribute("alt")
         page.keyboard.press("Escape")
-        assert not page.locator("dialog").count()
+        assert not page.locator("dialog.enlarged").count()
         page.locator("button.enlarge").first.focus()
         page.keyboard.press("Enter")
         page.get_by_role("button", name="Close").click()
-        assert not page.locator("dialog").count()
+        assert not page.locator("dialog.enlarged").count()
 
 
 def test_on_paper_no_line_is_cut_and_no_button_is_printed(
@@ -144,9 +144,9 @@ def test_a_search_shows_chapters_before_the_listing_of_the_package(
 
 
 def test_pages_are_printed_into_one_pdf_with_an_outline_and_no_link_to_a_file(
-    built_book: Path, tmp_path: Path
+    browser: Browser, built_book: Path, tmp_path: Path
 ) -> None:
-    print_pages(built_book, ["notation", "figures/fig3_phases_ce"], tmp_path / "book.pdf")
+    print_pages(browser, built_book, ["notation", "figures/fig3_phases_ce"], tmp_path / "book.pdf")
     book = PdfReader(tmp_path / "book.pdf")
     titles = [entry.title for entry in book.outline if not isinstance(entry, list)]
     assert titles[-1].startswith("Fig. 3") and len(titles) == 2
@@ -207,6 +207,8 @@ def test_every_figure_says_in_words_what_it_shows() -> None:
 def test_no_image_has_a_file_for_its_words(browser: Browser, built_book: Path) -> None:
     page, found = browser.new_page(), {}
     for path in pages(built_book):
+        if path.name in LONG:
+            continue  # no images but the theme's own
         page.goto(path.as_uri())
         words = page.evaluate("[...document.images].map(i => i.alt)")
         found[path.name] = [w for w in words if len(w) < 20 or "/" in w.split(" ")[0]]

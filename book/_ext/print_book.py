@@ -9,7 +9,7 @@ from io import BytesIO
 from pathlib import Path
 
 import yaml
-from playwright.sync_api import sync_playwright
+from playwright.sync_api import Browser, sync_playwright
 from pypdf import PdfReader, PdfWriter
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -34,43 +34,50 @@ def chapters(toc: Path) -> list[str]:
     return [read["root"], *(name for name in files if not name.startswith("api"))]
 
 
-def print_pages(html: Path, names: Sequence[str], target: Path) -> None:
+def print_pages(browser: Browser, html: Path, names: Sequence[str], target: Path) -> None:
     """Print pages into one PDF with an outline.
 
     Args:
+        browser: A Chromium.
         html: Folder of the built pages.
         names: Of pages, without suffix.
         target: The PDF.
 
     Raises:
-        FileNotFoundError: If there is no Chromium, or a page is not built.
+        FileNotFoundError: If a page is not built.
     """
-    chromium = next(filter(None, map(shutil.which, BROWSERS)), None)
-    if chromium is None:
-        raise FileNotFoundError("no Chromium on this machine (Debian: apt-get install chromium)")
     if missing := [name for name in names if not (html / f"{name}.html").is_file()]:
         raise FileNotFoundError(f"{', '.join(missing)} not in {html}: run `make book`")
-    book = PdfWriter()
-    with sync_playwright() as playwright:
-        page = playwright.chromium.launch(executable_path=chromium).new_page()
-        page.emulate_media(media="print", color_scheme="light")
-        for name in names:
-            page.goto((html / f"{name}.html").as_uri())
-            page.wait_for_function(READY)
-            printed = page.pdf(
-                format="A4",
-                margin={"top": "16mm", "bottom": "16mm", "left": "16mm", "right": "16mm"},
-                print_background=True,
-            )
-            title = page.locator("h1").first.inner_text().rstrip("#¶ ")
-            book.append(PdfReader(BytesIO(printed)), outline_item=title)
+    book, page = PdfWriter(), browser.new_page()
+    page.emulate_media(media="print", color_scheme="light")
+    for name in names:
+        page.goto((html / f"{name}.html").as_uri())
+        page.wait_for_function(READY)
+        printed = page.pdf(
+            format="A4",
+            margin={"top": "16mm", "bottom": "16mm", "left": "16mm", "right": "16mm"},
+            print_background=True,
+        )
+        title = page.locator("h1").first.inner_text().rstrip("#¶ \n")
+        book.append(PdfReader(BytesIO(printed)), outline_item=title)
+    page.close()
     book.write(target)
 
 
-if __name__ == "__main__":
-    pdf = ROOT / "_build" / "book.pdf"
+def main() -> None:
+    """Print the whole book, or say in a line why it cannot be."""
+    chromium = next(filter(None, map(shutil.which, BROWSERS)), None)
+    if chromium is None:
+        sys.exit("error: no Chromium on this machine (Debian: apt-get install chromium)")
+    build = ROOT / "_build"
     try:
-        print_pages(ROOT / "_build" / "html", chapters(ROOT / "_toc.yml"), pdf)
+        with sync_playwright() as playwright:
+            browser = playwright.chromium.launch(executable_path=chromium)
+            print_pages(browser, build / "html", chapters(ROOT / "_toc.yml"), build / "book.pdf")
     except FileNotFoundError as error:
         sys.exit(f"error: {error}")
-    print(f"The book is printed: {pdf.relative_to(ROOT)}")
+    print("The book is printed: _build/book.pdf")
+
+
+if __name__ == "__main__":
+    main()
