@@ -6,13 +6,14 @@ import matplotlib.pyplot as plt
 import numpy as np
 import pytest
 
-from nin.companion.comparisons import Comparison
+from nin.companion.comparisons import Comparison, Shift
 from nin.companion.figures.border_bars import (
     add_legend,
     draw_borders,
     draw_comparison,
     draw_outcomes,
 )
+from nin.companion.figures.border_plane import draw_border_plane, draw_image_shift
 from nin.companion.figures.style import PHASE_COLORS
 from nin.runs.phases import Phase
 from nin.studies.borders.saturation import Outcomes
@@ -78,3 +79,27 @@ def test_outcomes_show_every_seed_and_saturation_where_there_is_any() -> None:
     hollow = [ln for ln in axes[1].lines if ln.get_markerfacecolor() == "none"]
     assert [ln.get_ydata().tolist() for ln in hollow] == [[0.5, 0.1], [0.7, 0.3]]
     plt.close(fig)
+
+
+def test_networks_with_images_are_filled_and_those_of_noise_alone_hollow(ax) -> None:
+    alone, seeing = (Comparison("relu", "mse", 10.0, m, 0.1) for m in (9.0, 12.0))
+    draw_border_plane(ax, {"2 outputs": [alone]}, {"2 outputs": [seeing]})
+    drawn = {tuple(line.get_xydata()[0]): line for line in ax.lines if len(line.get_xydata()) == 1}
+    assert drawn[10.0, 9.0].get_markerfacecolor() == "white"
+    assert drawn[10.0, 12.0].get_markerfacecolor() == drawn[10.0, 12.0].get_color()
+
+
+def test_shifts_by_images_rise_along_the_axis_in_units_of_the_closed_form(ax) -> None:
+    shifts = [
+        Shift(
+            x, Comparison("relu", "ce", 10.0, 10 * r, 0.1), Comparison("relu", "ce", 10.0, 8, 0.1)
+        )
+        for x, r in ((0.5, 1.1), (0.1, 0.9))
+    ]
+    draw_image_shift(ax, {"10 classes": shifts}, {"formula": 1.0})
+    images, alone = (
+        line for line in ax.lines if len(line.get_xydata()) == 2 and line.get_marker() == "o"
+    )
+    assert images.get_xydata().tolist() == [[0.1, 0.9], [0.5, 1.1]]
+    assert alone.get_ydata().tolist() == [0.8, 0.8]
+    assert [t.get_text() for t in ax.texts] == ["formula"]

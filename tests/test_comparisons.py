@@ -7,8 +7,9 @@ import dataclasses
 import numpy as np
 import pytest
 
-from nin.companion.comparisons import Comparison, compare, summary
+from nin.companion.comparisons import Comparison, against_closed_form, compare, summary
 from nin.studies.borders.forecasts import Forecast
+from nin.studies.borders.prediction import closed_form
 from nin.studies.experiments import FIG2, FIG3, Experiment
 
 
@@ -26,6 +27,16 @@ def test_geometric_means_over_seeds_are_compared() -> None:
     # log2 of 2, 4 and 8 deviate by 1: the error of their mean is 1 / sqrt(3), times log 2
     assert point.err == pytest.approx(4 * np.log(2) / 3**0.5)
     assert point.ratio == pytest.approx(4 / 3)
+
+
+def test_a_border_stands_beside_its_closed_form_with_seeds_and_bracket_in_its_error() -> None:
+    unstable = dataclasses.replace(FIG2, eta=1.0)
+    points = against_closed_form({FIG2: np.full(3, 60.0), unstable: np.zeros(3)}, tolerance=0.03)
+    assert list(points) == [FIG2]
+    assert points[FIG2].measured == pytest.approx(60)
+    assert points[FIG2].predicted == pytest.approx(closed_form(FIG2))
+    # Seeds that agree lie somewhere in one bracket, as likely at any place.
+    assert points[FIG2].err == pytest.approx(60 * 0.03 / 12**0.5)
 
 
 def test_a_border_on_one_side_only_is_lost_and_one_on_neither_is_not() -> None:

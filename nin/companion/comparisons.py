@@ -9,6 +9,7 @@ import numpy as np
 
 from nin.runs.averages import middle
 from nin.studies.borders.forecasts import Forecast
+from nin.studies.borders.prediction import closed_form
 from nin.studies.experiments import Experiment
 
 
@@ -66,6 +67,46 @@ def compare(
         elif np.isfinite(there) != np.isfinite(here):
             lost.append(e)
     return points, lost
+
+
+@dataclass(frozen=True)
+class Shift:
+    """What images do to a border.
+
+    Attributes:
+        size: |x|^2/sigma_eps^2 of an image at the closed form.
+        images: The border of networks that see images, against the closed form.
+        alone: That of networks that see the noise alone.
+    """
+
+    size: float
+    images: Comparison
+    alone: Comparison
+
+
+def against_closed_form(
+    measured: Mapping[Experiment, np.ndarray], tolerance: float
+) -> dict[Experiment, Comparison]:
+    """Compare borders of divergence with `nin.studies.borders.prediction.closed_form`.
+
+    Args:
+        measured: sigma_eps by configuration, (seeds,) each.
+        tolerance: Of the search: seeds whose borders lie in one bracket are not without error.
+
+    Returns:
+        Those that have a border in most seeds; one that diverges without noise has none.
+
+    Raises:
+        ValueError: If a configuration has no closed form.
+    """
+    points = {}
+    for e, borders in measured.items():
+        value, err = middle(borders)
+        if np.isnan(value):
+            continue
+        err = value * np.sqrt(err**2 + tolerance**2 / 12)
+        points[e] = Comparison(e.activation, e.loss, closed_form(e), value, err)
+    return points
 
 
 def summary(points: Sequence[Comparison]) -> str:

@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 from matplotlib.axes import Axes
 
-from nin.companion.comparisons import Comparison
+from nin.companion.comparisons import Comparison, Shift
 from nin.companion.figures.style import PHASE_COLORS
 from nin.runs.phases import Phase
 
@@ -53,8 +53,38 @@ def draw_border_plane(
                     p.predicted, p.measured, p.err,
                     fmt=_MARKERS[i % len(_MARKERS)], ms=5, color=f"C{i}", mfc=face,
                 )  # fmt: skip
-        ax.plot([], [], _MARKERS[i % len(_MARKERS)], ms=5, color=f"C{i}", mfc="white", label=name)
+        face = f"C{i}" if name in networks else "white"
+        ax.plot([], [], _MARKERS[i % len(_MARKERS)], ms=5, color=f"C{i}", mfc=face, label=name)
     ax.set(xscale="log", yscale="log", xlim=ends, ylim=ends, aspect="equal")
     ax.set(xlabel=r"$\sigma_\epsilon$ of the closed form", ylabel=r"measured $\sigma_\epsilon$")
     ax.legend(loc="upper left", fontsize=7)
     ax.grid(False)
+
+
+def draw_image_shift(
+    ax: Axes, shifts: Mapping[str, Sequence[Shift]], levels: Mapping[str, float]
+) -> None:
+    """Draw how far images move borders of divergence from those of noise alone.
+
+    Args:
+        ax: Where to draw.
+        shifts: By what networks have in common: with images filled, noise alone hollow.
+        levels: Named values of measured over predicted to draw as lines.
+    """
+    for name, level in levels.items():
+        ax.axhline(level, color="black", lw=0.8, ls=":")
+        ax.annotate(name, (1, level), xycoords=("axes fraction", "data"), va="bottom", ha="right")
+    for i, (name, points) in enumerate(shifts.items()):
+        rising = sorted(points, key=lambda s: s.size)
+        for kind, face in (("images", f"C{i}"), ("alone", "white")):
+            found = [getattr(s, kind) for s in rising]
+            ax.errorbar(
+                [s.size for s in rising],
+                [p.ratio for p in found],
+                [p.err / p.predicted for p in found],
+                fmt=f"{_MARKERS[i % len(_MARKERS)]}-", ms=5, lw=1, color=f"C{i}", mfc=face,
+                label=f"{name}, {'images' if kind == 'images' else 'noise alone'}",
+            )  # fmt: skip
+    ax.set(xscale="log", xlabel=r"size of an image, $|x|^2/\sigma_\epsilon^2$")
+    ax.set(ylabel="measured / closed form")
+    ax.legend(fontsize=7)

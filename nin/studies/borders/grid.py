@@ -64,7 +64,7 @@ IMAGES_BASE = dataclasses.replace(FIG2, width=256, batch_size=100)
 """A layer whose borders are to be compared with the closed forms."""
 IMAGES_ETAS = (0.003, 0.01, 0.03)
 """In turn along the grid of the squared error, so that sigma_eps spans two decades."""
-IMAGES_STEPS, IMAGES_SEEDS = 84, (0, 1, 2)
+IMAGES_STEPS, IMAGES_SEEDS, IMAGES_K = 84, (0, 1, 2), (0.005, 2000.0)
 BEYOND_ACTIVATIONS = ("relu", "gelu", "softplus", "relu_squared", "square")
 """Of the networks whose second order is asked at their border of divergence: three that grow
 linearly, and two that grow faster."""
