@@ -12,7 +12,8 @@ import numpy as np
 import pytest
 
 from nin.__main__ import main
-from nin.companion.claims.ledger import Claim, Finding, Verdict
+from nin.companion.claims.finding import Finding, Verdict
+from nin.companion.claims.ledger import Claim
 from nin.companion.export import export_records, export_verdicts
 from nin.folders import RESULTS
 

@@ -24,8 +24,11 @@ def export_verdicts(folder: Path, claims: Sequence[Claim]) -> None:
         claims: Such as `nin.companion.claims.ledger.ledger`.
     """
     said = ("id", "words", "place", "page")
-    rows = [{name: getattr(c, name) for name in said} | asdict(c.finding) for c in claims]
-    _write(folder / "verdicts", rows)
+    rows = []
+    for c in claims:
+        over = {"grid": c.finding.grid, "worst": str(c.finding.worst or "")}
+        rows.append({name: getattr(c, name) for name in said} | asdict(c.finding) | over)
+    _write(folder / "verdicts", rows, but=("cells",))
 
 
 def export_records(folder: Path, results: Path = RESULTS) -> int:
@@ -73,12 +76,18 @@ def _flat(tree: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
     return flat
 
 
-def _write(stem: Path, rows: Sequence[Mapping[str, Any]]) -> None:
-    """Write rows as JSON and as CSV, whose columns are all keys in the order of their coming."""
+def _write(stem: Path, rows: Sequence[Mapping[str, Any]], but: Sequence[str] = ()) -> None:
+    """Write rows as JSON and as CSV, whose columns are the keys in the order of their coming.
+
+    Args:
+        stem: Of the two files.
+        rows: The rows.
+        but: Keys that have no column.
+    """
     _write_json(stem.with_suffix(".json"), rows)
-    heads = list(dict.fromkeys(key for row in rows for key in row))
+    heads = [key for key in dict.fromkeys(k for row in rows for k in row) if key not in but]
     with stem.with_suffix(".csv").open("w", encoding="utf8", newline="") as file:
-        writer = csv.DictWriter(file, heads, lineterminator="\n")
+        writer = csv.DictWriter(file, heads, extrasaction="ignore", lineterminator="\n")
         writer.writeheader()
         writer.writerows(rows)
 
