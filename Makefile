@@ -2,7 +2,7 @@
 
 SHELL := /bin/bash
 .DEFAULT_GOAL := help
-.PHONY: help book test lint figures data bench clean
+.PHONY: help book pdf test lint figures data bench clean
 .DELETE_ON_ERROR:
 
 VENV := .venv
@@ -26,6 +26,9 @@ help:  ## list these commands
 book: figures  ## build the book into _build/html (no warning allowed)
 	$(BIN)/jupyter-book build book -W -n --keep-going --quiet
 	@echo "The book is ready: open _build/html/index.html"
+
+pdf: book  ## print the book into _build/book.pdf (with the machine's Chromium)
+	$(BIN)/python book/_ext/print_book.py
 
 test: data  ## run every test: package, doctests, chapters, heavy pages run small, built book
 	$(BIN)/python -m pytest --numprocesses 2 --dist loadfile

@@ -1,4 +1,4 @@
-"""The command line: ``nin data | run | sweep | figures | claims``, or ``python -m nin ...``.
+"""The command line: ``nin data | run | sweep | figures | claims | export`` (``python -m nin ...``).
 
 What a command needs is imported when it runs, so that ``--help`` answers at once.
 """
@@ -41,6 +41,9 @@ _FIGURES_EXAMPLES = """examples:
 _CLAIMS_EXAMPLES = """examples:
   python -m nin claims
   python -m nin claims CLAIM_ID
+"""
+_EXPORT_EXAMPLES = """examples:
+  python -m nin export ~/companion-data
 """
 _EXTRAS = {"book": ("matplotlib", "nbformat", "papermill", "yaml"), "cluster": ("distributed",)}
 _VARIABLE: dict[str, tuple[type, str]] = {
@@ -216,6 +219,19 @@ def _claims(options: argparse.Namespace) -> int:
     return 2 if any(c.finding.verdict == Verdict.NOT_COMPUTED for c in asked) else 0
 
 
+def _export(options: argparse.Namespace) -> None:
+    from nin.companion.claims.ledger import ledger  # noqa: PLC0415
+    from nin.companion.export import export_records, export_verdicts  # noqa: PLC0415
+
+    count = export_records(options.folder, options.results)
+    print(
+        f"{count} records are in {options.folder / 'records'}; computing the verdicts ...",
+        flush=True,
+    )
+    export_verdicts(options.folder, ledger())
+    print(f"records and verdicts are in {options.folder}")
+
+
 def _experiment(
     options: argparse.Namespace, seed: int, sigma_eps: float | None, k: float | None
 ) -> Experiment:
@@ -288,6 +304,13 @@ def _parser() -> argparse.ArgumentParser:
     )
     claims.add_argument("ids", nargs="*", help="claim ids (default: all)")
     claims.set_defaults(command=_claims)
+
+    export = _command(
+        commands, "export", "write all records and verdicts as JSON and CSV", _EXPORT_EXAMPLES
+    )
+    export.add_argument("folder", type=_path, help="where to; it is made if need be")
+    export.add_argument("--results", type=_path, default=RESULTS, help="folder of the records")
+    export.set_defaults(command=_export)
     return parser
 
 

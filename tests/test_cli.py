@@ -27,7 +27,7 @@ from nin.studies.study import Shelf
 ROOT = Path(__file__).resolve().parents[1]
 SMALL = ["--width", "8", "--epochs", "1", "--evaluations", "1"]
 TINY = dataclasses.replace(FIG3, width=8, epochs=1, evaluations=1)
-COMMANDS = ["data", "run", "sweep", "figures", "claims"]
+COMMANDS = ["data", "run", "sweep", "figures", "claims", "export"]
 Captured = pytest.CaptureFixture[str]
 
 

@@ -34,16 +34,11 @@ def words_of(outdir: Path) -> set[str]:
 
 
 def without_unused(style: str, words: set[str]) -> str:
-    """Return a style without the rules that need a class that is none of these words.
-
-    >>> without_unused("@media print{.a .b:not(.z){top:0}.c,i{top:1px}.z{top:2px}}", {"a", "b"})
-    '@media print{.a .b:not(.z){top:0}.c,i{top:1px}}'
-    """
+    """Return a style without the rules that need a class that is none of these words."""
 
     def keep(found: re.Match[str]) -> str:
-        selectors = re.sub(r"\([^()]*\)", "", found[1]).split(
-            ","
-        )  # what is in brackets may be absent
+        outside = re.sub(r"\([^()]*\)", "", found[1])  # what brackets hold may be absent
+        selectors = outside.split(",")
         return found[0] if any(set(CLASS.findall(one)) <= words for one in selectors) else ""
 
     return RULE.sub(keep, style)

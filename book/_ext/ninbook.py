@@ -80,12 +80,14 @@ def notice_changes(app: Sphinx, config: Config) -> None:
     """Let a rebuild see what it would otherwise overlook.
 
     The execution cache compares the text of cells only, so each state of the package gets its own.
-    And a page is written again when a style of the book has changed.
+    And a page is written again when a style of the book has changed, or the meaning of a symbol.
     """
     if config.nb_execution_mode == "cache" and not config.nb_execution_cache_path:
         cache = Path(app.outdir).parent / f".jupyter_cache_{digest(chapter_inputs())}"
         config.nb_execution_cache_path = str(cache)
-    styles = [path for path in (ROOT / "book" / "_static").rglob("*") if path.is_file()]
+    book = ROOT / "book"
+    shared = [*book.glob("notation.md"), *(book / "_static").rglob("*")]
+    styles = [path for path in shared if path.is_file()]
     config.html_context = {**config.html_context, "styles": digest(styles)}
 
 

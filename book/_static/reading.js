@@ -6,9 +6,12 @@
 
   // A box that scrolls is a stop for the tab key; one that does not is none.
   function mark(box) {
-    const scrolls = box.scrollWidth > box.clientWidth + 1 || box.scrollHeight > box.clientHeight + 1;
-    const moves = /auto|scroll/.test(getComputedStyle(box).overflow);
-    if (scrolls && moves) {
+    const { overflowX, overflowY } = getComputedStyle(box);
+    const moves = (overflow, needs, has) => /auto|scroll/.test(overflow) && needs > has + 1;
+    if (
+      moves(overflowX, box.scrollWidth, box.clientWidth) ||
+      moves(overflowY, box.scrollHeight, box.clientHeight)
+    ) {
       box.tabIndex = 0;
       box.setAttribute("role", "group");
       box.setAttribute("aria-label", "scrolls");

@@ -19,6 +19,13 @@ from nin.companion.digits import number_text, with_error
 Cell = str | int | float | tuple[float, float]
 """A word, a number, or a number with its standard error."""
 
+SIGNS = {
+    "alpha": "α", "epsilon": "ϵ", "eta": "η", "lambda": "λ", "mu": "μ", "rho": "ρ", "sigma": "σ",
+    "tau": "τ", "theta": "θ", "langle": "⟨", "rangle": "⟩", "infty": "∞", "times": "×",
+}  # fmt: skip
+"""TeX that formulas in tables may have, besides letters, indices, powers and ``\\rm``."""
+_TOKEN = re.compile(r"([_^])(?:\{([^{}]*)\}|(\\[a-z]+|.))|\\rm (\w+)|\\([a-zA-Z]+)|([a-zA-Z])|(.)")
+
 
 @dataclass(frozen=True, repr=False)
 class Table:
@@ -92,10 +99,7 @@ class Table:
 
     def __repr__(self) -> str:
         """Return the table as a terminal shows it."""
-        lines = [
-            [_plain(h) for h in self.columns],
-            *([_plain(_text(c)) for c in r] for r in self.rows()),
-        ]
+        lines = [[_plain(c) for c in line] for line in ([*self.columns], *self._texts())]
         widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
         return "\n".join(
             "  ".join(c.ljust(w) for c, w in zip(line, widths, strict=True)).rstrip()
@@ -110,21 +114,40 @@ class Table:
         body = "\n".join(
             "<tr>"
             + "".join(
-                f'<th scope="row">{_html(_text(cell))}</th>'
+                f'<th scope="row">{_html(text)}</th>'
                 if i < self.heads
-                else f"<td{_side(cell)}>{_html(_text(cell))}</td>"
-                for i, cell in enumerate(row)
+                else f"<td{_side(cell)}>{_html(text)}</td>"
+                for i, (cell, text) in enumerate(zip(row, texts, strict=True))
             )
             + "</tr>"
-            for row in self.rows()
+            for row, texts in zip(self.rows(), self._texts(), strict=True)
         )
         data = f"data:text/csv;charset=utf-8,{quote(self.csv())}"
         return (
             '<div class="pst-scrollable-table-container numbers" style="overflow-x: auto">\n'
-            f'<table class="table">\n<caption>{_html(self.caption)}</caption>\n'
+            f'<table class="table">\n<caption><span>{_html(self.caption)}</span></caption>\n'
             f"<thead><tr>{heads}</tr></thead>\n<tbody>\n{body}\n</tbody>\n</table>\n</div>\n"
             f'<p class="csv"><a download="{self.name}.csv" href="{data}">{self.name}.csv</a></p>'
         )
+
+    def _texts(self) -> list[tuple[str, ...]]:
+        """Return what each cell says, row by row."""
+        return list(zip(*map(_column_texts, self.columns.values()), strict=True))
+
+
+def _column_texts(cells: Sequence[Cell]) -> list[str]:
+    """Return what the cells of a column say; numbers of one size to the same place.
+
+    >>> _column_texts([0.899, 0.9, 1.0]), _column_texts([1e-4, 2e-4])
+    (['0.899', '0.900', '1.000'], ['10⁻⁴', '2 × 10⁻⁴'])
+    """
+    texts = [_text(cell) for cell in cells]
+    sizes = [abs(cell) for cell in cells if not isinstance(cell, str | tuple)]
+    alike = len(sizes) == len(cells) and 1e-3 <= min(sizes) <= max(sizes) < 10 * min(sizes)
+    if alike and max(sizes) < 1000:
+        decimals = max(len(text.partition(".")[2]) for text in texts)
+        return [f"{cell:.{decimals}f}".replace("-", "−") for cell in cells]
+    return texts
 
 
 def _text(cell: Cell) -> str:
@@ -142,9 +165,32 @@ def _side(cell: Cell) -> str:
 
 
 def _html(text: str) -> str:
-    """Return text with its TeX where MathJax looks for it, in the book and in Jupyter."""
-    tex = r'<span class="math notranslate nohighlight">\\(\1\\)</span>'
-    return re.sub(r"\$(.+?)\$", tex, escape(text))
+    """Return text with its TeX as HTML, which needs no script and is text to a screen reader."""
+    parts = text.split("$")
+    return "".join(_formula(part) if i % 2 else escape(part) for i, part in enumerate(parts))
+
+
+def _formula(tex: str) -> str:
+    r"""Return the HTML of a formula of letters, signs, indices and powers.
+
+    Raises:
+        ValueError: If it has a command that is not among `SIGNS`.
+
+    >>> _formula(r"d_{\rm in}/N_w\eta^2")
+    '<i>d</i><sub>in</sub>/<i>N</i><sub><i>w</i></sub><i>η</i><sup>2</sup>'
+    """
+
+    def html(found: re.Match[str]) -> str:
+        script, braced, single, upright, command, letter, other = found.groups()
+        if script:
+            tag = {"_": "sub", "^": "sup"}[script]
+            return f"<{tag}>{_formula(braced or single)}</{tag}>"
+        if command and command not in SIGNS:
+            raise ValueError(f"a table knows no \\{command}; it knows {', '.join(SIGNS)}")
+        italic = SIGNS[command] if command else letter
+        return f"<i>{italic}</i>" if italic else upright or escape(other)
+
+    return _TOKEN.sub(html, tex)
 
 
 def _plain(text: str) -> str:

@@ -28,9 +28,10 @@ def verdicts_of(*names: str) -> Markdown:
         if not {c.id, c.page} & set(names):
             continue
         f = c.finding
-        number = f" *{f.quantity}:* {two_digits(f.value, f.err, f.n)}" if f.n else ""
+        number = f" *{f.quantity}:* {two_digits(f.value, f.err, f.n)}." if f.n else ""
+        grid = f" *Grid:* {f.grid}" + (f"; worst: {f.worst}." if f.worst else ".") if f.grid else ""
         cells = [f"[{c.id}](../claims.ipynb)", f"{c.words} *({c.place})*", f"**{f.verdict}**"]
-        lines.append(f"| {' | '.join(_cell(text) for text in [*cells, f.says + number])} |")
+        lines.append(f"| {' | '.join(_cell(text) for text in [*cells, f.says + number + grid])} |")
     return Markdown("\n".join(lines))
 
 

@@ -21,7 +21,7 @@ niw_variance = Symbol("v", positive=True)
 """Initial variance of w_ni; 1/d_in where the node counts as one more input."""
 mean_modulus = Symbol("m", positive=True)
 """<|eps|> of the noise; sqrt(2/pi) sigma_eps if it is Gaussian."""
-v, rho, side = sympy.symbols("v_i rho tau", real=True)
+v, rho, side = sympy.symbols("v_i rho varsigma", real=True)
 """Of a neuron: its output weight along the gradient; the strength of a step; which way it goes."""
 
 
