@@ -102,4 +102,4 @@ def test_shifts_by_images_rise_along_the_axis_in_units_of_the_closed_form(ax) ->
     )
     assert images.get_xydata().tolist() == [[0.1, 0.9], [0.5, 1.1]]
     assert alone.get_ydata().tolist() == [0.8, 0.8]
-    assert [t.get_text() for t in ax.texts] == ["formula"]
+    assert [t.get_text() for t in ax.texts] == ["formula", "10 classes"]

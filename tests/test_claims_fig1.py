@@ -12,7 +12,7 @@ from nin.companion.claims import fig1
 from nin.companion.claims import local_curvature as curvature
 from nin.companion.claims.finding import Verdict
 from nin.runs.history import History
-from nin.studies import walks
+from nin.studies import half_lives, walks
 from nin.studies import windows as runs
 from nin.studies.experiments import FIG1_CENTER, FIG1_RIGHT, FIG1_RIGHT_K, FIG1_STRONGER
 from nin.studies.windows import Course
@@ -33,6 +33,7 @@ def test_the_pages_show_by_default_what_the_claims_read() -> None:
     assert tuple(p["seeds"]) == fig1.SEEDS == runs.SEEDS  # type: ignore[arg-type]
     for name in ("epochs", "evaluations", "precision", "width", "eta", "batch_size"):
         assert p[name] == getattr(FIG1_RIGHT, name)
+    assert tuple(p["half_K"]) == half_lives.K_VALUES and half_lives.SEEDS == runs.SEEDS  # type: ignore[arg-type]
     late = (tuple(p["late_K"]), tuple(p["late_starts"]), p["length"])  # type: ignore[arg-type]
     assert late == (runs.LATE_K, runs.LATE_STARTS, runs.LENGTH)
 

@@ -81,6 +81,40 @@ def test_divergence_has_the_stated_form() -> None:
     assert sp.simplify(2 * cb.SURGE_SQ - cb.DIVERGENT_SQ) == 0
 
 
+def test_what_w_ni_gains_and_its_output_weights_lose_has_a_constant() -> None:
+    u, W, u_next, W_next = cb.half_step()
+    a, b, lost = (cb.SCALE * w.dot(w) for w in (u, W, W * u))
+    lost *= cb.SCALE  # g^2
+    assert sp.simplify(cb.SCALE * u_next.dot(u_next) - a - lost * (b - 2)) == 0
+    assert sp.simplify(cb.SCALE * W_next.dot(W_next) - b - lost * (a - 2)) == 0
+    t, m, k, n = cb.RISE_SQ, cb.margin, cb.kappa, cb.upsilon
+    at_start, at_peak = (2 - n * t) ** 2 - (2 - k * t) ** 2, (2 - m * n * t) ** 2  # b^2 = 2 there
+    for numbers_ in ({k: 1.43, n: 0.65, m: 1.21}, {k: 2, n: 0.1, m: 1.5}):
+        assert float((at_start - at_peak).subs(numbers_)) == pytest.approx(0, abs=1e-12)
+    assert sp.simplify(t.subs(m, 1) - 2 / k) == 0
+
+
+@pytest.mark.parametrize(("upsilon", "kappa"), [(0.65, 1.43), (0.163, 1.95), (0.05, 1.0)])
+def test_w_ni_rises_by_the_margin_where_it_is_said_to(upsilon: float, kappa: float) -> None:
+    """The widths 512 and 128 of Fashion-MNIST, and a layer whose w_ni is next to nothing."""
+    values = {cb.kappa: kappa, cb.upsilon: upsilon, cb.margin: MARGIN**2}
+    said = float(cb.RISE_SQ.subs(values))
+
+    def highest(scale: float) -> float:
+        g = np.random.default_rng(0)
+        u, W = g.standard_normal((2, 400))
+        u, W = (w * np.sqrt(x / (w @ w)) for w, x in ((u, upsilon * scale), (W, kappa * scale)))
+        sizes = [u @ u]
+        while sizes[-1] < 1e6 and len(sizes) < 400:
+            f = W @ u
+            u, W = u - W * f, W - u * f
+            sizes.append(u @ u)
+        return float(np.sqrt(max(sizes) / sizes[0]))
+
+    # Steps of finite size reach the peak 1 to 4 percent in sigma_eps earlier.
+    assert highest(said * 0.95**2) < MARGIN < highest(said)
+
+
 @pytest.mark.parametrize(("d_in", "d_out"), [(784, 10), (196, 2), (3072, 100)])
 def test_window_closes_where_both_layers_count_alike(d_in: int, d_out: int) -> None:
     sizes = {"d_in": d_in, "d_out": d_out}

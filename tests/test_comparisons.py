@@ -7,9 +7,9 @@ import dataclasses
 import numpy as np
 import pytest
 
-from nin.companion.comparisons import Comparison, against_closed_form, compare, summary
+from nin.companion.comparisons import against_closed_form, compare
 from nin.studies.borders.forecasts import Forecast
-from nin.studies.borders.prediction import closed_form
+from nin.studies.borders.prediction import closed_border
 from nin.studies.experiments import FIG2, FIG3, Experiment
 
 
@@ -34,7 +34,7 @@ def test_a_border_stands_beside_its_closed_form_with_seeds_and_bracket_in_its_er
     points = against_closed_form({FIG2: np.full(3, 60.0), unstable: np.zeros(3)}, tolerance=0.03)
     assert list(points) == [FIG2]
     assert points[FIG2].measured == pytest.approx(60)
-    assert points[FIG2].predicted == pytest.approx(closed_form(FIG2))
+    assert points[FIG2].predicted == pytest.approx(closed_border(FIG2))
     # Seeds that agree lie somewhere in one bracket, as likely at any place.
     assert points[FIG2].err == pytest.approx(60 * 0.03 / 12**0.5)
 
@@ -54,9 +54,3 @@ def test_where_a_method_says_nothing_nothing_is_compared() -> None:
     deep = dataclasses.replace(FIG3, depth=2)
     measured = {deep: {"divergent": np.full(3, 2.0)}}
     assert compare(measured, {deep: forecast(deep)}, "halves", "divergent") == ([], [])
-
-
-def test_a_factor_off_counts_alike_to_either_side() -> None:
-    points = [Comparison("relu", "ce", 1.0, r, 0.1) for r in (0.5, 1.1, 1.2)]
-    assert summary(points) == "median x1.20, worst x2.00 (n = 3)"
-    assert summary([]) == "nothing to compare"

@@ -78,6 +78,24 @@ def test_the_averaged_hessian_gives_the_pull_of_smooth_networks(
     assert found.pull == pytest.approx(found.curvature, rel=1e-3)
 
 
+def test_the_averaged_hessian_gives_the_pull_for_gaussian_noise_only() -> None:
+    """Of two values +-sigma_eps the pull is that of the Hessian averaged uniformly in between."""
+    local, w = setting("softplus")
+    sigma_eps = 5.0
+
+    def at(eps: float) -> tuple[float, float]:
+        g, hw = local.gradient_and_product(w, (eps * w).expand(len(local.x), -1))
+        return float(w @ g.mean(0)), float(w @ hw.mean(0))
+
+    ends = [at(eps) for eps in (-sigma_eps, sigma_eps)]
+    pull = sigma_eps * (ends[1][0] - ends[0][0]) / 2
+    own_law = sigma_eps**2 * (ends[0][1] + ends[1][1]) / 2
+    nodes, weights = np.polynomial.legendre.leggauss(40)
+    between = sum(a * at(sigma_eps * x)[1] for x, a in zip(nodes, weights, strict=True)) / 2
+    assert pull == pytest.approx(sigma_eps**2 * between, rel=1e-6)  # the quadrature's error
+    assert abs(own_law / pull - 1) > 0.2
+
+
 def test_strong_noise_is_beyond_the_hessian_at_a_point() -> None:
     local, w = setting("softplus")
     point = float(w @ local.mean_product(w))

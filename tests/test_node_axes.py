@@ -144,6 +144,7 @@ RIGHT: dict[str, tuple[Callable[[], nn.Module], str, Tensor, dict[str, int], tup
 }
 
 
+@pytest.mark.shows("convolutions, sequences, recurrent networks")
 @pytest.mark.parametrize("kind", RIGHT)
 def test_one_number_goes_to_all_of_a_sample(kind: str) -> None:
     make, layer, x, told, (batch, feature) = RIGHT[kind]
@@ -201,6 +202,7 @@ LOUD: dict[str, tuple[Callable[[], nn.Module], str, Tensor, dict[str, int]]] = {
 }
 
 
+@pytest.mark.shows("shapes that leave it open")
 @pytest.mark.parametrize("kind", LOUD)
 def test_what_is_not_plain_is_asked_for_with_the_shapes(kind: str) -> None:
     make, layer, x, told = LOUD[kind]
@@ -210,6 +212,7 @@ def test_what_is_not_plain_is_asked_for_with_the_shapes(kind: str) -> None:
         model(x)
 
 
+@pytest.mark.shows("torch.func.vmap")
 def test_vmap_over_single_samples_is_refused_and_over_batches_of_one_is_right() -> None:
     model = seeded(lambda: nn.Sequential(nn.Linear(4, 4)))
     node = attach(model, "0", 1.0, init_std=1.0)

@@ -93,6 +93,7 @@ def on_two_ranks(
     return a, b
 
 
+@pytest.mark.shows("DistributedDataParallel")
 def test_each_rank_injects_the_values_it_selected_and_gradients_are_averaged(
     tmp_path: Path,
 ) -> None:
@@ -110,6 +111,7 @@ def test_each_rank_injects_the_values_it_selected_and_gradients_are_averaged(
     torch.testing.assert_close(a["grad"], expected, rtol=1e-4, atol=1e-5)  # float32 rounding
 
 
+@pytest.mark.shows("DistributedDataParallel")
 def test_ranks_with_seeds_of_their_own_draw_noise_of_their_own_and_share_the_weights(
     tmp_path: Path,
 ) -> None:
@@ -124,5 +126,6 @@ def test_ranks_with_seeds_of_their_own_draw_noise_of_their_own_and_share_the_wei
         torch.testing.assert_close(ratio, eps.abs(), rtol=1e-4, atol=1e-5)
 
 
+@pytest.mark.shows("DistributedDataParallel")
 def test_a_node_that_comes_after_the_wrapper_is_refused(tmp_path: Path) -> None:
     on_two_ranks(attach_too_late, tmp_path)

@@ -69,6 +69,7 @@ def gradients(
 # ---- recomputation
 
 
+@pytest.mark.shows("activation checkpointing")
 @pytest.mark.parametrize("select", [False, True])
 @pytest.mark.parametrize("passes", [1, 3])
 @pytest.mark.parametrize("times", [1, 3])
@@ -82,6 +83,7 @@ def test_recomputation_meets_the_noise_of_the_first_time(
         torch.testing.assert_close(a, b, rtol=1e-5, atol=1e-6)  # float32 sums in another order
 
 
+@pytest.mark.shows("activation checkpointing")
 @pytest.mark.parametrize("reentrant", [False, True])
 def test_gradient_under_recomputation_is_that_of_finite_differences(reentrant: bool) -> None:
     model = Shared(recomputing(reentrant)).double()
@@ -104,6 +106,7 @@ def test_gradient_under_recomputation_is_that_of_finite_differences(reentrant: b
         assert (ends[0] - ends[1]) / 2e-5 == pytest.approx(grad, rel=1e-6, abs=1e-8)
 
 
+@pytest.mark.shows("shared and repeated layers")
 def test_a_layer_called_several_times_in_a_pass_has_one_noise_and_the_next_pass_another() -> None:
     model = Shared(None).eval()  # no dropout
     node = attach(model, "block.0", 1.0, init_std=1.0)
@@ -128,6 +131,7 @@ def test_a_part_of_a_network_may_be_called_by_itself() -> None:
 # ---- compilation
 
 
+@pytest.mark.shows("torch.compile")
 @pytest.mark.parametrize("backend", ["eager", "aot_eager", "inductor"])
 def test_compiled_network_is_one_graph_with_fresh_noise_and_silent_in_evaluation(
     backend: str,
@@ -158,6 +162,7 @@ def test_compiled_network_injects_what_is_given(backend: str) -> None:
         torch.testing.assert_close(compiled(x()), expected, atol=1e-6, rtol=1e-5)  # rounding
 
 
+@pytest.mark.shows("torch.compile")
 def test_a_node_that_comes_or_goes_after_compilation_is_noticed() -> None:
     torch.compiler.reset()
     model = network().eval()
@@ -169,6 +174,7 @@ def test_a_node_that_comes_or_goes_after_compilation_is_noticed() -> None:
     assert torch.equal(compiled(x()), plain)
 
 
+@pytest.mark.shows("torch.compile")
 @pytest.mark.parametrize("times", [1, 3])
 def test_compilation_of_recomputed_segments_is_one_graph_and_meets_the_same_noise(
     times: int,
@@ -198,6 +204,7 @@ def test_compilation_of_recomputed_segments_is_one_graph_and_meets_the_same_nois
 # ---- precision
 
 
+@pytest.mark.shows("half and double precision")
 @pytest.mark.parametrize("select", [False, True])
 @pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16, torch.float64])
 def test_the_layers_output_keeps_its_dtype(dtype: torch.dtype, select: bool) -> None:
@@ -213,6 +220,7 @@ def test_the_layers_output_keeps_its_dtype(dtype: torch.dtype, select: bool) -> 
         assert model[0](x().to(dtype)).dtype == dtype
 
 
+@pytest.mark.shows("mixed precision (autocast)")
 @pytest.mark.parametrize("select", [False, True])
 def test_autocast_gives_the_dtype_that_it_gives_without_a_node(select: bool) -> None:
     model = network()
@@ -234,6 +242,7 @@ def test_strength_is_not_rounded_with_the_network() -> None:
 # ---- the life of a node
 
 
+@pytest.mark.shows("taking a node off")
 def test_a_detached_network_is_what_it_was() -> None:
     plain, model = network(), network()
     attach(model, "0", 1.0), attach(model, "3", 1.0)
@@ -254,6 +263,7 @@ def test_a_detached_network_is_what_it_was() -> None:
         detach(model, "0")
 
 
+@pytest.mark.shows("taking a node off")
 def test_a_deleted_node_injects_no_more_and_may_be_followed_by_one_that_does_once() -> None:
     model = network().eval()
     plain = model(x())
@@ -267,6 +277,7 @@ def test_a_deleted_node_injects_no_more_and_may_be_followed_by_one_that_does_onc
     torch.testing.assert_close(model(x()) - plain, node.eps.outer(node.w_ni), atol=1e-6, rtol=1e-5)
 
 
+@pytest.mark.shows("copy.deepcopy and pickle")
 @pytest.mark.parametrize("duplicate", [copy.deepcopy, lambda m: pickle.loads(pickle.dumps(m))])
 def test_a_copy_detaches_by_itself(duplicate: Callable[[nn.Module], nn.Module]) -> None:
     model = network()
@@ -296,6 +307,7 @@ def steps(model: nn.Module, optimiser: torch.optim.Optimizer, epochs: range) -> 
             optimiser.step()
 
 
+@pytest.mark.shows("checkpoints (state_dict)")
 def test_resuming_from_a_checkpoint_equals_going_on() -> None:
     model, optimiser = trainer()
     steps(model, optimiser, range(2))
@@ -315,6 +327,7 @@ def test_resuming_from_a_checkpoint_equals_going_on() -> None:
         assert torch.equal(again.state_dict()[name], value), name
 
 
+@pytest.mark.shows("checkpoints (state_dict)")
 def test_strength_and_samples_load_into_a_network_built_anew() -> None:
     model, rebuilt = network(), network()
     node, fresh = attach(model, "0", 0.5, n_samples=9, seed=1), attach(rebuilt, "0", 0.1)
@@ -324,6 +337,7 @@ def test_strength_and_samples_load_into_a_network_built_anew() -> None:
     assert fresh.draws == 1
 
 
+@pytest.mark.shows("checkpoints (state_dict)")
 def test_a_checkpoint_without_the_node_is_refused_with_what_to_do() -> None:
     plain, model = network(), network()
     attach(model, "0", 1.0)
@@ -335,6 +349,7 @@ def test_a_checkpoint_without_the_node_is_refused_with_what_to_do() -> None:
         plain.load_state_dict(model.state_dict())
 
 
+@pytest.mark.shows("the meta device")
 def test_weights_made_on_no_device_are_made_up_for_later() -> None:
     model = network()
     start = attach(model, "0", 1.0, seed=3).w_ni.detach().clone()
@@ -345,6 +360,7 @@ def test_weights_made_on_no_device_are_made_up_for_later() -> None:
     assert torch.equal(model[0].nin.w_ni, start)
 
 
+@pytest.mark.shows("changing sigma_eps")
 def test_a_new_strength_holds_from_the_next_pass_on() -> None:
     model = network().eval()
     node = attach(model, "3", 1.0, n_samples=9)
@@ -392,6 +408,7 @@ def test_a_pass_that_broke_off_leaves_no_noise_to_the_next() -> None:
     assert not torch.equal(model(x(), False), first)
 
 
+@pytest.mark.shows("several nodes")
 def test_two_nodes_are_independent_in_weights_and_noise() -> None:
     model = nn.Sequential(nn.Linear(4, 2000), nn.Linear(2000, 2000), nn.Linear(2000, 3)).eval()
     a, b = attach(model, "0", 1.0, n_samples=2000), attach(model, "1", 1.0, n_samples=2000)
@@ -403,6 +420,7 @@ def test_two_nodes_are_independent_in_weights_and_noise() -> None:
 # ---- where a node cannot be
 
 
+@pytest.mark.shows("layers that nobody calls")
 def test_a_layer_that_is_never_called_is_an_error_of_the_first_pass() -> None:
     class Reader(nn.Module):
         def __init__(self) -> None:
@@ -419,6 +437,7 @@ def test_a_layer_that_is_never_called_is_an_error_of_the_first_pass() -> None:
         model.train()(x())
 
 
+@pytest.mark.shows("lazy layers")
 def test_a_lazy_layer_is_refused_until_it_has_its_shape() -> None:
     model = nn.Sequential(nn.LazyLinear(3))
     with pytest.raises(ValueError, match="layer '0' is lazy: send a batch through"):

@@ -21,7 +21,7 @@ from nin.studies.borders.noise_only import NODES, blind, noise_only_borders, qua
 from nin.studies.borders.prediction import (
     Curve,
     Prediction,
-    closed_form,
+    closed_border,
     curve,
     decay_time,
     halves,
@@ -85,7 +85,7 @@ def test_the_output_hessian_is_known_in_closed_form() -> None:
 def test_a_curve_reaches_its_levels_where_a_power_law_does() -> None:
     sigma = np.geomspace(1, 100, 7)
     found = Curve(sigma, sigma**2 / 50, sigma**2 / 80).predict()
-    expected = Prediction(np.sqrt(100), np.sqrt(160), np.sqrt(200))
+    expected = Prediction.of(np.sqrt(100), np.sqrt(160), np.sqrt(200))
     assert dataclasses.astuple(found) == pytest.approx(dataclasses.astuple(expected), rel=1e-12)
 
 
@@ -120,7 +120,7 @@ def test_the_halves_give_the_curvature_of_noise_alone(loss: str, norm: str) -> N
     assert predicted.surge == pytest.approx(np.sqrt(2 / lam), rel=1e-2)  # Lanczos stops at 1e-2
     assert predicted.divergent == pytest.approx(np.sqrt(4 / lam), rel=1e-2)
     assert predicted.catapult == pytest.approx(
-        np.sqrt(min(max(2 / lam, 2 / lam_w_ni), 4 / lam)), rel=1e-2
+        Prediction.of(*np.sqrt([2 / lam, 2 / lam_w_ni, 4 / lam])).catapult, rel=1e-2
     )
 
 
@@ -142,16 +142,16 @@ def test_the_closed_form_is_the_mean_over_weights_that_are_drawn(changes: dict[s
     e = dataclasses.replace(TINY, width=128, **changes)
     drawn = [halves(dataclasses.replace(e, seed=seed)).divergent for seed in range(30)]
     # Seeds spread by 8 %; the mean of the larger half is Tracy and Widom's up to a few percent.
-    assert np.mean(drawn) == pytest.approx(closed_form(e), rel=0.06)
+    assert np.mean(drawn) == pytest.approx(closed_border(e), rel=0.06)
 
 
 def test_the_closed_form_of_cross_entropy_is_rho_of_sqrt_2() -> None:
     e = dataclasses.replace(TINY, loss="ce", d_out=2, eta=0.02)
     for changed in (e, dataclasses.replace(e, width=32), dataclasses.replace(e, d_in=49)):
-        rho = changed.eta * closed_form(changed) * np.sqrt(0.5 / (2 * np.pi))
+        rho = changed.eta * closed_border(changed) * np.sqrt(0.5 / (2 * np.pi))
         assert rho == pytest.approx(np.sqrt(2))
     with pytest.raises(ValueError, match="one hidden ReLU layer"):
-        closed_form(dataclasses.replace(e, depth=2))
+        closed_border(dataclasses.replace(e, depth=2))
 
 
 @pytest.mark.parametrize("noise", ["gaussian", "uniform", "rademacher"])

@@ -70,6 +70,7 @@ def test_the_recorder_finds_the_divergence_and_the_clean_quantities_it_is_told()
         recorder.evaluate(loss=1.0)
 
 
+@pytest.mark.shows("optimisers")
 def test_optimisers_that_miss_or_shrink_the_nodes_weights_are_told_of() -> None:
     model = network()
     with pytest.warns(UserWarning, match="does not hold w_ni of layer '0', which will never move"):
@@ -102,6 +103,7 @@ def test_records_go_to_a_table_and_to_a_writer(tmp_path: Path) -> None:
 LIBRARIES = ("ignore::DeprecationWarning", "ignore::FutureWarning", "ignore::UserWarning")
 
 
+@pytest.mark.shows("Lightning")
 @pytest.mark.filterwarnings(*LIBRARIES)  # of the library's own making
 def test_lightning_runs_are_recorded(tmp_path: Path) -> None:
     lightning = pytest.importorskip("lightning")
@@ -138,6 +140,7 @@ def test_lightning_runs_are_recorded(tmp_path: Path) -> None:
     assert history.steps_per_epoch == 3 and history.optimizer == "SGD(lr=0.1)"
 
 
+@pytest.mark.shows("Hugging Face's Trainer")
 @pytest.mark.filterwarnings(*LIBRARIES)  # of the library's own making
 @pytest.mark.parametrize("checkpointing", [False, True])
 def test_runs_of_hugging_faces_trainer_are_recorded(tmp_path: Path, checkpointing: bool) -> None:
@@ -178,6 +181,7 @@ def test_runs_of_hugging_faces_trainer_are_recorded(tmp_path: Path, checkpointin
     assert np.ptp(history.norms["w_ni"]) > 0
 
 
+@pytest.mark.shows("Hugging Face's Trainer")
 @pytest.mark.filterwarnings(*LIBRARIES)
 def test_hugging_faces_checkpointing_leaves_the_gradient_as_it_is() -> None:
     transformers: Any = pytest.importorskip("transformers")

@@ -296,6 +296,20 @@ def test_a_negative_curvature_has_no_floor_and_never_halves() -> None:
     assert any("the curvature along w_ni is negative" in one for one in found.unknown)
 
 
+def test_what_is_mostly_flat_never_halves_and_that_is_said() -> None:
+    net = nn.Sequential(nn.Linear(2, 2), nn.Identity())
+    node = attach(net, "0", sigma_eps=0.5)
+    with torch.no_grad():
+        node.w_ni.copy_(torch.tensor([1.0, 2.0]))
+
+    def valley(z: Tensor, y: Tensor) -> Tensor:
+        return z[:, 0].square()
+
+    found = report(net, torch.randn(8, 2), torch.zeros(8), valley)["0"]
+    assert found.rate == pytest.approx(0.25 * 2 / 5) and found.half_life == np.inf
+    assert any("most of it lies along directions that are flat" in one for one in found.unknown)
+
+
 def test_silent_nodes_never_halve() -> None:
     net, x, y = smooth()
     nodes(net)["0"].sigma_eps = 0.0

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 import numpy as np
 
 from nin.runs.averages import middle
 from nin.studies.borders.forecasts import Forecast
-from nin.studies.borders.prediction import closed_form
+from nin.studies.borders.prediction import closed_border
 from nin.studies.experiments import Experiment
 
 
@@ -87,7 +87,7 @@ class Shift:
 def against_closed_form(
     measured: Mapping[Experiment, np.ndarray], tolerance: float
 ) -> dict[Experiment, Comparison]:
-    """Compare borders of divergence with `nin.studies.borders.prediction.closed_form`.
+    """Compare borders of divergence with `nin.studies.borders.prediction.closed_border`.
 
     Args:
         measured: sigma_eps by configuration, (seeds,) each.
@@ -105,17 +105,5 @@ def against_closed_form(
         if np.isnan(value):
             continue
         err = value * np.sqrt(err**2 + tolerance**2 / 12)
-        points[e] = Comparison(e.activation, e.loss, closed_form(e), value, err)
+        points[e] = Comparison(e.activation, e.loss, closed_border(e), value, err)
     return points
-
-
-def summary(points: Sequence[Comparison]) -> str:
-    """Write by which factors predictions are off.
-
-    >>> summary([Comparison("relu", "ce", *said, err=0.1) for said in ((10.0, 12.5), (3.0, 2.0))])
-    'median x1.38, worst x1.50 (n = 2)'
-    """
-    if not points:
-        return "nothing to compare"
-    off = np.exp(np.abs(np.log([p.ratio for p in points])))
-    return f"median x{np.median(off):.2f}, worst x{off.max():.2f} (n = {len(off)})"

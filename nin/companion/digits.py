@@ -81,13 +81,3 @@ def number_text(value: float) -> str:
     digits = digits.rstrip("0").rstrip(".").replace("-", "−")
     raised = str(int(power)).translate(str.maketrans("-0123456789", "⁻⁰¹²³⁴⁵⁶⁷⁸⁹"))
     return ("" if digits == "1" else f"{digits} × ") + f"10{raised}"
-
-
-def beside_one_and_half(value: float, err: float) -> str:
-    """Write a slope with its distance from the corrected factor, 1, and the printed one, 1/2.
-
-    >>> beside_one_and_half(0.9, 0.1)
-    ' 0.90 ± 0.10,  1.0 errors from 1 and  4.0 from 1/2'
-    """
-    from_one, from_half = (abs(value - factor) / err for factor in (1, 0.5))
-    return f"{value:5.2f} ± {err:.2f}, {from_one:4.1f} errors from 1 and {from_half:4.1f} from 1/2"

@@ -13,7 +13,15 @@ from nin.runs.decay_fit import fit_decay
 from nin.runs.history import History
 from nin.runs.phases import Phase, classify_phase
 from nin.runs.times import decay_times, initial_time
-from nin.studies.experiments import FIG1_RIGHT, FIG1_RIGHT_K, FIG2, FIG3, Experiment
+from nin.studies.experiments import (
+    FIG1_CENTER,
+    FIG1_RIGHT,
+    FIG1_RIGHT_K,
+    FIG1_STRONGER,
+    FIG2,
+    FIG3,
+    Experiment,
+)  # fmt: skip
 from nin.studies.run import recorded
 
 SEEDS = (0, 1, 2)
@@ -31,30 +39,41 @@ class Family:
     Attributes:
         title: What to call them.
         page: The figure page that trains them.
-        base: The experiment.
-        K: Noise variances, in Table 1's unit.
+        strengths: The experiments, by rising noise; their seeds and kinds are of no account.
         kinds: Whether the node is fixed, for each kind that was run.
     """
 
     title: str
     page: str
-    base: Experiment
-    K: tuple[float, ...]
+    strengths: tuple[Experiment, ...]
     kinds: tuple[bool, ...] = (False,)
+
+    @property
+    def K(self) -> list[float]:  # noqa: N802  (the book's symbol)
+        """Their noise variances in Table 1's unit."""
+        return [float(f"{e.K:.6g}") for e in self.strengths]
+
+
+def _at(base: Experiment, K: tuple[float, ...]) -> tuple[Experiment, ...]:
+    return tuple(base.at(k) for k in K)
 
 
 FAMILIES = {
     "fig1": Family(
-        "Fig. 1: three layers, cross-entropy", "figures/fig1_timescales", FIG1_RIGHT, FIG1_RIGHT_K,
-        (False, True),
+        "Fig. 1 (right): its runs", "figures/fig1_timescales",
+        _at(FIG1_RIGHT, FIG1_RIGHT_K), (False, True),
+    ),
+    "center": Family(
+        "Fig. 1 (center): its runs, longer", "figures/fig1_decay",
+        (FIG1_CENTER, FIG1_STRONGER), (False, True),
     ),
     "fig2": Family(
         "Fig. 2: one layer, squared error", "figures/fig2_phases_mse",
-        dataclasses.replace(FIG2, epochs=5, evaluations=1), FIG2_K,  # those of its phase bar
+        _at(dataclasses.replace(FIG2, epochs=5, evaluations=1), FIG2_K),  # those of its phase bar
     ),
     "fig3": Family(
         "Fig. 3: one layer, cross-entropy", "figures/fig3_phases_ce",
-        dataclasses.replace(FIG3, epochs=5, evaluations=1), FIG3_K,  # those of its phase bar
+        _at(dataclasses.replace(FIG3, epochs=5, evaluations=1), FIG3_K),  # those of its phase bar
     ),
 }  # fmt: skip
 
@@ -120,8 +139,8 @@ def browser_data() -> dict[str, object]:
         runs: list[dict[str, object]] = []
         times: list[dict[str, list[list[float | None]]]] = []
         for fixed in family.kinds:
-            for k in family.K:
-                same = [family.base.at(k, seed=seed, fixed=fixed) for seed in SEEDS]
+            for e in family.strengths:
+                same = [dataclasses.replace(e, seed=seed, fixed=fixed) for seed in SEEDS]
                 histories = recorded(same, family.page)
                 runs.extend(map(thinned, histories))
                 if name == "fig1":
@@ -129,7 +148,7 @@ def browser_data() -> dict[str, object]:
         families[name] = {
             "title": family.title,
             "K": family.K,
-            "sigma_eps": _shorts([family.base.at(k).sigma_eps for k in family.K]),
+            "sigma_eps": _shorts([e.sigma_eps for e in family.strengths]),
             "kinds": ["fixed" if fixed else "fresh" for fixed in family.kinds],
             "runs": runs,  # by kind, strength and seed
             "times": times,  # by kind and strength

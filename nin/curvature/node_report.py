@@ -307,6 +307,7 @@ def _about_numbers(
     rate: float,
     measured: float,
     measured_err: float,
+    half_life: float,
     **_others: float,
 ) -> Iterator[str]:
     """Say which numbers the samples, the draws or the expansion leave open."""
@@ -319,6 +320,11 @@ def _about_numbers(
         )
     elif along < 0:
         yield f"a floor: the curvature along w_ni is negative, {along:.2g}, and |w_ni| grows."
+    elif sigma_eps and half_life == float("inf"):
+        yield (
+            "when half of |w_ni| is left: it falls, but most of it lies along directions that are "
+            "flat or curve down."
+        )
     if sigma_eps and measured_err > abs(measured) / _SURE:
         yield (
             f"whether noise this strong pulls as the curvature says: measured {measured:.2g} ± "

@@ -6,16 +6,21 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
+import sympy
 from torch import Tensor, nn
 
 from nin.curvature.gauss_newton import top_curvature
 from nin.networks.attachment import NOISE_LAWS, nodes
 from nin.networks.losses import Loss, LossFunction
 from nin.networks.seeds import generator
+from nin.runs.phases import MARGIN
 from nin.runs.times import first_crossing
-from nin.theory import noise_map
+from nin.theory import closed_borders, noise_map
 
 GROWTH, LAMBDA_DIV = float(noise_map.GROWTH), float(noise_map.LAMBDA_DIV)
+_RISE_SQ = sympy.lambdify(
+    (closed_borders.kappa, closed_borders.upsilon, closed_borders.margin), closed_borders.RISE_SQ
+)
 
 
 @dataclass(frozen=True)
@@ -26,7 +31,7 @@ class Prediction:
 
     Attributes:
         surge: Where the noisy loss begins to rise.
-        catapult: Where |w_ni| rises too.
+        catapult: Where |w_ni| rises too, by the margin of `nin.runs.phases`.
         divergent: Where the rise does not end.
     """
 
@@ -36,9 +41,24 @@ class Prediction:
 
     @staticmethod
     def of(loss_rises: float, w_ni_rises: float, divergent: float) -> Prediction:
-        """Return the borders, told where each rise begins; what diverges is past every border."""
+        """Return the borders, told where each rise begins; what diverges is past every border.
+
+        Next to where |w_ni| begins to rise it hardly does, and not by as much as counts.
+        """
         surge = min(loss_rises, divergent)
-        return Prediction(surge, min(max(loss_rises, w_ni_rises), divergent), divergent)
+        counts = _rise_that_counts(loss_rises, w_ni_rises)
+        return Prediction(surge, min(max(loss_rises, counts), divergent), divergent)
+
+
+def _rise_that_counts(loss_rises: float, w_ni_rises: float) -> float:
+    """Return sigma_eps above which |w_ni| rises by `MARGIN`, told where both rises begin."""
+    if not 0 < loss_rises < w_ni_rises < np.inf:
+        return w_ni_rises
+    next_layer = GROWTH / w_ni_rises**2
+    w_ni = GROWTH / loss_rises**2 - next_layer
+    if w_ni >= next_layer:  # then |w_ni| falls until the loss has
+        return np.inf
+    return float(np.sqrt(_RISE_SQ(next_layer, w_ni, MARGIN**2)))
 
 
 @dataclass(frozen=True)

@@ -139,8 +139,10 @@ class Averages:
     Attributes:
         pull: w_ni times the mean gradient of the batch loss by w_ni.
         curvature: sigma_eps^2 w_ni^T <H> w_ni with each sample's H averaged over its noise too.
-            For a smooth network the two are equal at any noise strength (Stein's identity); kinks
-            are what H, taken where it exists, does not see.
+            For a smooth network the two are equal at any noise strength (Stein's identity), and
+            only for Gaussian noise: for another law H must be averaged over the law that is
+            biased towards zero, such as the uniform one for two values +-sigma_eps (Goldstein and
+            Reinert, 1997). Kinks are what H, taken where it exists, does not see.
     """
 
     pull: float

@@ -16,10 +16,13 @@ from nin.runs.regression import (
     mixed_noise,
     noise_along,
     regress,
+    regress_with,
     unexplained,
 )
 
 _RATIOS = (100.0, 1.0, 0.3, 0.1, 0.03, 0.0)  # of constant to proportional noise at the curve's top
+_WAVES = (4, 24)  # cosines that follow a slow course, and a faster one
+_LONG = 0.05  # of the window: noise that remembers longer wanders, and may well end lower
 
 
 class DecayEstimate(NamedTuple):
@@ -137,8 +140,7 @@ def fit_single(t: Array, y: Array, floor: bool) -> DecayEstimate:
     if floor and rate:  # floor = linear[0] - linear[1] / rate
         by = np.array([1.0, -1 / rate, linear[1] / rate**2])
         floor_err = float(np.sqrt(by @ cov @ by))
-    still = regress(t, y, np.ones((len(t), 1)), np.full_like(y, max(y.std(), TINY)))
-    gain = still.deviance - best.rest.deviance
+    p_shape, p_shape_falls = _against_any_shape(t, y, best)
     return DecayEstimate(
         rate=rate,
         rate_err=float(np.sqrt(cov[-1, -1])),
@@ -146,8 +148,8 @@ def fit_single(t: Array, y: Array, floor: bool) -> DecayEstimate:
         linear=linear,
         floor_err=floor_err,
         chi_sq=float("nan"),
-        p_value=_against_stretched(t, y, floor, best),
-        p_fall=float(stats.chi2.sf(gain, 2 + floor)) if best.curve[0] > best.curve[-1] else 1.0,
+        p_value=min(_against_stretched(t, y, floor, best), p_shape),
+        p_fall=min(_against_still(t, y, floor, best), max(p_shape, p_shape_falls)),
         curve=best.curve,
     )
 
@@ -183,3 +185,60 @@ def _against_stretched(t: Array, y: Array, floor: bool, fit: _Weighted) -> float
     rest = y - other.curve(*other.fit(y, whiten)[:2])
     bent = regress(t, rest, fit.columns, mixed_noise(y - rest, fit.ratio))
     return float(stats.f.sf(max(fit.rest.deviance - bent.deviance, 0.0), 1, bent.dof))
+
+
+def _against_still(t: Array, y: Array, floor: bool, fit: _Weighted) -> float:
+    """Return the probability that records which go nowhere fall as much by chance.
+
+    What wanders for long fits a decay better than the likelihoods of both memories admit. Noise
+    that remembers is therefore given the memory that it has if there is no decay.
+    """
+    if fit.curve[0] <= fit.curve[-1]:
+        return 1.0
+    level, sigma = np.ones((len(t), 1)), np.full_like(y, max(y.std(), TINY))
+    still = regress(t, y, level, sigma)
+    p_fall = float(stats.chi2.sf(still.deviance - fit.rest.deviance, 2 + floor))
+    if fit.rest.memory > _LONG * t[-1]:
+        falls = regress_with(t, y - fit.curve, level, sigma, still.memory)
+        gain, more, left = still.variance / falls.variance - 1, 2 + floor, len(t) - 3 - floor
+        p_fall = max(p_fall, float(stats.f.sf(max(gain, 0.0) * left / more, more, left)))
+    return p_fall
+
+
+def _against_any_shape(t: Array, y: Array, fit: _Weighted) -> tuple[float, float]:
+    """Compare the fit with one that may bend as it likes, under noise of the same memory.
+
+    Returns:
+        Probability that chance gains as much as the bends do, and that their course, at all times
+        of its last quarter, is not below its start.
+    """
+    n, found = len(t), (1.0, 1.0)
+    for waves in _WAVES:
+        k = min(waves, n // 4)
+        bends = np.cos(np.pi * np.outer(np.arange(n), np.arange(1, k + 1)) / (n - 1))
+        columns = np.column_stack([fit.columns, bends])
+        bent = regress_with(t, y - fit.curve, columns, fit.sigma, fit.rest.memory)
+        free = n - columns.shape[1]
+        before = fit.rest.variance * (n - fit.columns.shape[1])
+        gain = max(before / (bent.variance * free) - 1, 0.0)
+        p_shape = 2 * len(_WAVES) * float(stats.f.sf(gain * free / k, k, free))
+        if p_shape < found[0]:
+            found = p_shape, _ends_below(t, y, bends)
+    return found
+
+
+def _ends_below(t: Array, y: Array, bends: Array) -> float:
+    """Return the probability that a course of this many bends does not end below its start.
+
+    By itself: where the exponential fits badly, so does the noise that goes with it.
+    """
+    place = np.linspace(0, 1, len(t))
+    columns = np.column_stack([np.ones_like(place), place, bends])
+    fit = regress(t, y, columns, np.full_like(y, max(y.std(), TINY)))
+    inverse = np.linalg.pinv(fit.whiten(columns))
+    course = columns @ (inverse @ fit.whiten(y))
+    late = 3 * len(y) // 4
+    highest = columns[late + int(course[late:].argmax())]
+    err = np.sqrt(fit.variance) * float(np.linalg.norm((columns[0] - highest) @ inverse))
+    free = len(y) - columns.shape[1]
+    return float(stats.t.sf((course[0] - course[late:].max()) / err, free)) if err else 1.0

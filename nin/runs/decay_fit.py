@@ -64,7 +64,8 @@ class DecayFit:
             what the differences between runs explain; 1 if the model is right. NaN for one run.
         p_value: Probability of a worse fit if the model is right: of a larger `chi_sq`, or of a
             bend towards a stretched exponential (twice the smaller). For one run: of a larger
-            gain by a stretched exponential.
+            gain by a stretched exponential, or by a course that bends as it likes under noise of
+            the same memory (four times, for two such courses in two tests).
         misfit: Root mean square deviation of the mean over runs from the fit, over `amplitude`.
     """
 

@@ -99,6 +99,11 @@ def regress(t: Array, y: Array, columns: Array, sigma: Array) -> Regression:
     return _with_memory(t, y, columns, sigma, memory)[1]
 
 
+def regress_with(t: Array, y: Array, columns: Array, sigma: Array, memory: float) -> Regression:
+    """Regress y, (n,) or (n, runs), on columns, under noise of a known memory."""
+    return _with_memory(t, y, columns, sigma, memory)[1]
+
+
 def _with_memory(
     t: Array, y: Array, columns: Array, sigma: Array, memory: float
 ) -> tuple[float, Regression]:

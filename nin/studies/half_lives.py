@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any
 
@@ -26,6 +26,8 @@ HALF_LIVES = Shelf(RESULTS / "half_lives", "fig1_timescales", may_make=False)
 K_VALUES = (0.02, 0.05, 0.1, 0.2, 0.5)
 """Strengths of Fig. 1 (right) at which |w_ni| halves within three epochs, in the decay phase."""
 SEEDS = (0, 1, 2)
+NARROW, NARROW_K, NARROW_BATCHES = replace(FIG1, width=256), 0.05, (128, 512)
+"""A narrower network, to see whether what holds for Fig. 1's holds elsewhere."""
 _LOOKS = 80  # at the rates on the way, about: they change little from one step to the next
 PARTS = ("curvature", "kinks", "bend", "kick")
 
@@ -136,6 +138,15 @@ def decay_runs(base: Experiment = FIG1, seeds: Sequence[int] = SEEDS) -> list[Ex
     """Return the runs of Fig. 1 (right) in the decay phase, each as long as it needs."""
     epochs = {K: math.ceil(0.06 / K) for K in K_VALUES}
     return [base.at(K, seed=seed, epochs=epochs[K]) for seed in seeds for K in K_VALUES]
+
+
+def narrow_runs(seeds: Sequence[int] = SEEDS) -> list[Experiment]:
+    """Return runs of the narrow network, in batches of each size."""
+    return [
+        replace(NARROW, batch_size=size).at(NARROW_K, seed=seed, epochs=2 * size // 128)
+        for size in NARROW_BATCHES
+        for seed in seeds
+    ]
 
 
 def _halved(asked: HalfLife, shelf: Shelf) -> Halved:

@@ -93,6 +93,20 @@ def aligned_map() -> Matrix:
     return Matrix([g * (1 - lam + g**2), sympy.expand(next_lam)])
 
 
+kappa, upsilon, margin = sympy.symbols("kappa upsilon margin", positive=True)
+"""The parts of lambda that belong to W and to w_ni at sigma_eps = 1; a rise of |w_ni|^2."""
+_more = (margin - 1) * upsilon
+RISE_SQ = (
+    2 * (kappa + _more + sqrt(2 * _more * (kappa - upsilon)))
+    / (kappa**2 + (margin + 1) * _more * upsilon)
+)  # fmt: skip
+"""sigma_eps^2 above which |w_ni|^2 rises by the factor `margin`, to lowest order in the outputs.
+
+A step adds g^2 (b^2 - 2) to a^2 and g^2 (a^2 - 2) to b^2, so that (2 - a^2)^2 - (2 - b^2)^2 stays;
+a^2 is largest where b^2 has fallen to 2. With a margin of 1 this is b^2 = 2 at the start.
+"""
+
+
 def edge(rows: Expr, columns: Expr, variance: Expr) -> Expr:
     """Return the largest eigenvalue of W W^T for wide random W: the Marchenko-Pastur edge.
 

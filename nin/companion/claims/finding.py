@@ -77,7 +77,7 @@ class Cell:
 
     def __str__(self) -> str:
         """Return setting and number as text."""
-        where = ", ".join(f"{name} {_text(value)}" for name, value in self.setting.items())
+        where = ", ".join(f"{_name(axis)} {_text(value)}" for axis, value in self.setting.items())
         return f"{where}: {self.value:.3g}" + (f" +- {self.err:.1g}" if self.err else "")
 
 
@@ -138,13 +138,6 @@ class Finding:
         number, err, n = value or (v, err, min(c.n for c in cells))
         verdict = judge(cells, may=may)
         return cls(verdict, says, number, err, n, quantity, tuple(cells), **about)
-
-    @classmethod
-    def of_values(
-        cls, verdict: Verdict, says: str, values: npt.ArrayLike, quantity: str
-    ) -> Finding:
-        """Make a finding of the mean of independent values; that of hits is a share."""
-        return cls(verdict, says, *mean(values), len(np.asarray(values)), quantity)
 
     def __post_init__(self) -> None:
         """Refuse a finding without a usable number.
@@ -219,7 +212,7 @@ def _grid(cells: Sequence[Cell]) -> str:
 def _axes(cells: Sequence[Cell]) -> str:
     """Name each axis with the values that occur, and how many of their combinations do."""
     axes = {name: dict.fromkeys(c.setting[name] for c in cells) for name in cells[0].setting}
-    words = "; ".join(f"{name} {_values(list(values))}" for name, values in axes.items())
+    words = "; ".join(f"{_name(axis)} {_values(list(values))}" for axis, values in axes.items())
     full = math.prod(len(values) for values in axes.values())
     return words + (f" ({len(cells)} of {full} combinations)" if len(cells) < full else "")
 
@@ -229,6 +222,11 @@ def _values(values: list[Any]) -> str:
     if numbers and len(values) > FEW:
         return f"{_text(min(values))} to {_text(max(values))} ({len(values)} values)"
     return ", ".join(map(_text, sorted(values) if numbers else values))
+
+
+def _name(axis: str) -> str:
+    """Return an axis as the pages write it."""
+    return {"batch_size": "|B|", "width": "N_w"}.get(axis, axis)
 
 
 def _text(value: Any) -> str:

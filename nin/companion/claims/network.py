@@ -141,14 +141,13 @@ def second_order() -> Finding:
         name = f"{e.activation} with {LOSSES[e.loss]}"
         early[before].setdefault(name, []).append(value)
     ranges = {
-        before: ", ".join(f"{name} {min(v):.2g} to {max(v):.2g}" for name, v in found.items())
+        before: ", ".join(f"{name} {_range(v)}" for name, v in found.items())
         for before, found in early.items()
     }
     return Finding.over(
         cells,
-        "Networks whose activation grows faster than linearly do, if they do at all: of the linear "
-        f"model's border, divergence begins at {ranges[True]}. The others reach it first or pass "
-        f"it: {ranges[False]}."
+        "Some networks do. Divergence begins at these shares of the linear model's border: "
+        f"{ranges[True]}; not clearly before it: {ranges[False]}."
         if ranges[True]
         else f"None diverges before the second order would: {ranges[False]} times the linear "
         "model's border.",
@@ -169,7 +168,7 @@ def second_order() -> Finding:
 )
 def scaled_borders() -> Finding:
     """Compare borders with what the linear model's rules say: half-lives, and curvature 4."""
-    cells, lower = [], []
+    cells = []
     linear = {steps: linear_decay_border(steps) for steps in DECAY_STEPS}
     for loss, steps in itertools.product(FACTORIAL_LEVELS["loss"], DECAY_STEPS):
         e = dataclasses.replace(FACTORIAL_BASE, loss=loss)
@@ -182,7 +181,7 @@ def scaled_borders() -> Finding:
         setting |= {"steps": steps}
         similar = 1 / SIMILAR < off.mean() / linear[steps] < SIMILAR
         cells.append(Cell.of(setting, off, similar))
-        lower.append(off.mean())
+    lower = list(cells)
     upper: dict[str, list[float]] = {}
     for e, off in border_ratios("curvature", "divergent").items():
         if (e.eta, e.batch_size, e.activation) == _FIRST:
@@ -190,18 +189,27 @@ def scaled_borders() -> Finding:
             setting |= {"steps": FACTORIAL_STEPS}
             moved = bool((abs(np.log(off)) > np.log(NEAR)).all())
             cells.append(Cell.of(setting, 1 / off, moved))
-            upper.setdefault(e.loss, []).append(float(np.mean(1 / off)))
+            name = f"{LOSSES[e.loss]}, depth {e.depth}"
+            upper.setdefault(name, []).append(float(np.mean(1 / off)))
     return Finding.over(
         cells,
-        f"The linear model's own border of decay is {min(linear.values()):.2f} to "
-        f"{max(linear.values()):.2f} times the one said, the networks' {min(lower):.2f} to "
-        f"{max(lower):.2f} times. That of divergence, where the curvature is 4, is off by a factor "
-        f"of {min(upper['ce']):.2g} to {max(upper['ce']):.2g} in sigma_eps for cross-entropy; for "
-        f"the squared error {min(upper['mse']):.2f} to {max(upper['mse']):.2f}, the more, the "
-        "deeper: with one hidden layer it does not move.",
-        "measured over said noise strength, in sigma_eps; the value is that of decay",
-        value=(*mean(lower), len(FACTORIAL_SEEDS)),
+        f"The linear model's own border of decay is {_range(list(linear.values()))} times the one "
+        f"said, the networks' {_range([c.value for c in lower])} times. That of divergence, where "
+        "the curvature is 4, is at these multiples of the noise said: "
+        f"{'; '.join(f'{name}: {_range(v)}' for name, v in upper.items())}.",
+        "measured over said noise strength, in sigma_eps; the value is that of decay, mean over "
+        "cells",
+        value=(
+            float(np.mean([c.value for c in lower])),
+            float(np.mean([c.err for c in lower])),
+            min(c.n for c in lower),
+        ),
     )
+
+
+def _range(values: list[float]) -> str:
+    low, high = (f"{f(values):.3g}" for f in (min, max))
+    return low if low == high else f"{low} to {high}"
 
 
 def linear_decay_border(steps: int) -> float:

@@ -190,19 +190,29 @@ def phases_persist() -> Finding:
         else:
             neither.append(f"{e.activation} with {LOSSES[e.loss]}")
     by_loss = {x: [c for c in cells if c.setting["loss"] == x] for x in LOSSES}
-    opened = ", ".join(
+    opened = " and ".join(
         f"{sum(c.holds for c in by_loss[x])} of {len(by_loss[x])} configurations with {name}"
         for x, name in LOSSES.items()
     )
+    few = [_varied(c) for c in by_loss["mse"] if c.holds]
     closed = [c.value for c in by_loss["mse"]]
     return Finding.over(
         cells,
-        f"The loss decides: {opened} have a catapult window. The others go from decay to divergence"
-        " at once." + (f" Neither border is there for {' and '.join(neither)}." if neither else ""),
+        f"The loss decides: {opened} have a catapult window"
+        + (f"; with the squared error those at {' and '.join(few)}" if few else "")
+        + ". The others go from decay to divergence at once."
+        + (f" Neither border is there for {' and '.join(neither)}." if neither else ""),
         "border of divergence over that of the catapult in sigma_eps; the value is that of the "
         "squared error, mean over configurations",
         value=(*mean(closed), min(c.n for c in by_loss["mse"])),
     )
+
+
+def _varied(c: Cell) -> str:
+    """Say in what a configuration differs from the factorial's base."""
+    base = where(FACTORIAL_BASE)
+    return ", ".join(f"{name} = {c.setting[name]}" for name in base
+                     if name != "loss" and c.setting[name] != base[name])  # fmt: skip
 
 
 @claim(

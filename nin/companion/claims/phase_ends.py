@@ -197,7 +197,7 @@ def brought_back() -> Finding:
         steps = round(30 / (plane.ETA * sigma_eps**2 * w1**2))
         run = simulate(
             **setting | {"w1": np.full(20, w1)}, u=3 * u, w0=w0, eta=plane.ETA, M=M, steps=steps,
-            record=np.unique(np.geomspace(1, steps, 400).astype(int)), seed=seed,
+            record=np.unique(np.geomspace(1, steps, 4000).astype(int)), seed=seed,
         )  # fmt: skip
         back = first_step(run, abs(run.u) < u)
         learnt = first_step(run, run.clean_loss < run.clean_loss[0] / 100)

@@ -21,6 +21,7 @@ from nin.companion.figures.rates import (
     add_slope_legend,
     draw_bias,
     draw_costs,
+    draw_pulls,
     draw_ratios,
     draw_slopes,
     draw_window,
@@ -31,7 +32,7 @@ __all__ = [
     "ACTIVATION_COLORS", "NEXT", "NIW", "PHASE_COLORS", "PREDICTIONS", "SHARES", "SIGMA_EPS",
     "TEST", "TRAIN", "add_legend", "add_ratio_legend", "add_slope_legend", "draw_bias",
     "draw_borders", "draw_comparison", "draw_costs", "draw_decays", "draw_first_steps",
-    "draw_halving", "draw_memories", "draw_outcomes", "draw_phase_bar", "draw_phases",
+    "draw_halving", "draw_memories", "draw_outcomes", "draw_phase_bar", "draw_phases", "draw_pulls",
     "draw_ratios", "draw_slopes", "draw_times", "draw_two_bars", "draw_window", "shares",
     "use_style",
 ]  # fmt: skip

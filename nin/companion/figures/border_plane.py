@@ -73,18 +73,22 @@ def draw_image_shift(
     """
     for name, level in levels.items():
         ax.axhline(level, color="black", lw=0.8, ls=":")
-        ax.annotate(name, (1, level), xycoords=("axes fraction", "data"), va="bottom", ha="right")
+        ax.annotate(name, (0.02, level), xycoords=("axes fraction", "data"), va="bottom")
     for i, (name, points) in enumerate(shifts.items()):
         rising = sorted(points, key=lambda s: s.size)
+        size = [s.size for s in rising]
         for kind, face in (("images", f"C{i}"), ("alone", "white")):
             found = [getattr(s, kind) for s in rising]
+            ratios = [p.ratio for p in found]
+            errors = [p.err / p.predicted for p in found]
             ax.errorbar(
-                [s.size for s in rising],
-                [p.ratio for p in found],
-                [p.err / p.predicted for p in found],
-                fmt=f"{_MARKERS[i % len(_MARKERS)]}-", ms=5, lw=1, color=f"C{i}", mfc=face,
-                label=f"{name}, {'images' if kind == 'images' else 'noise alone'}",
+                size, ratios, errors, fmt=f"{_MARKERS[i % len(_MARKERS)]}-", ms=5, lw=1,
+                color=f"C{i}", mfc=face,
             )  # fmt: skip
+        at = (size[-1], rising[-1].images.ratio)
+        ax.annotate(name, at, (-6, 4), textcoords="offset points", ha="right", color=f"C{i}")
+    for name, face in (("with images", "black"), ("noise alone", "white")):
+        ax.plot([], [], "o", ms=5, color="black", mfc=face, label=name)
     ax.set(xscale="log", xlabel=r"size of an image, $|x|^2/\sigma_\epsilon^2$")
     ax.set(ylabel="measured / closed form")
-    ax.legend(fontsize=7)
+    ax.legend(loc="upper left", fontsize=7)

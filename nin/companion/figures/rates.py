@@ -10,11 +10,14 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
+from nin.companion.course_groups import seed_slopes, strength_slopes
 from nin.companion.figures.style import NEXT, NIW, PHASE_COLORS
-from nin.curvature.measured_slope import is_resolved, over
+from nin.companion.layer_rates import PlainCourse
+from nin.curvature.measured_slope import over
+from nin.runs.averages import mean
 from nin.runs.phases import Phase
 from nin.studies.traces import Estimates
-from nin.studies.windows import Course, window_slope
+from nin.studies.windows import Course
 
 LAYER_MARKERS = {"layers.0": "o", "layers.1": "s", "layers.2": "^"}
 PREDICTIONS: dict[str, Callable[[Course], np.ndarray]] = {
@@ -66,6 +69,8 @@ def add_ratio_legend(fig: Figure, layers: Sequence[str]) -> None:
 def draw_slopes(ax: Axes, groups: dict[str, list[Course]]) -> None:
     """Draw the slope of each window of real steps, without and with kinks, side by side.
 
+    Mean and standard error over seeds; a line joins the means over windows at each place.
+
     Args:
         ax: Where to draw.
         groups: Runs alike in all but the seed, by the label of their place on the axis.
@@ -74,12 +79,15 @@ def draw_slopes(ax: Axes, groups: dict[str, list[Course]]) -> None:
         windows = len(found[0].starts)
         for w in range(windows):
             x = place + 0.7 * ((w + 0.5) / windows - 0.5)
-            if not is_resolved(window_slope(found, w)):  # next to no curvature left
-                continue
             for shift, kinked in ((-0.04, False), (0.04, True)):
-                s = window_slope(found, w, kinked)
-                color, fill = (KINKED, "white") if kinked else (ALONE, ALONE)
-                ax.errorbar(x + shift, s.value, s.err, fmt="o", ms=4, color=color, mfc=fill)
+                slopes = seed_slopes(found, w, kinked)
+                if len(slopes):  # else next to no curvature is left
+                    color, fill = (KINKED, "white") if kinked else (ALONE, ALONE)
+                    value, err = mean(slopes)
+                    ax.errorbar(x + shift, value, err, fmt="o", ms=4, color=color, mfc=fill)
+    for color, kinked in ((ALONE, False), (KINKED, True)):
+        means = [strength_slopes(found, kinked).mean() for found in groups.values()]
+        ax.plot(range(len(groups)), means, color=color, lw=1, alpha=0.6, zorder=1)
     ax.axhline(1, color="black", lw=1, zorder=0)
     ax.axhline(0.5, color=PRINTED, lw=1, ls=":", zorder=0)
     ax.set_xticks(range(len(groups)), list(groups))
@@ -157,3 +165,27 @@ def draw_costs(ax: Axes, e: Estimates, reach: int) -> None:
     ax.set(xscale="log", yscale="log", xlabel="cost, in gradients of a batch")
     ax.set_ylabel("relative error of tr$\\langle H\\rangle$, rms")
     ax.legend()
+
+
+def draw_pulls(ax: Axes, course: PlainCourse) -> None:
+    """Draw the measured pull on each node over what the local curvature says, layer by layer.
+
+    Args:
+        ax: Where to draw.
+        course: Training by a plain loop; filled, the Hessian of the network in ``eval()``, open,
+            that of the batch in ``train()``.
+    """
+    places = np.arange(len(course.layers))
+    for name, label, shift, face in (
+        ("eq2", "Hessian in eval()", -0.12, ALONE),
+        ("blocks", "batch's blocks in train()", 0.12, "white"),
+    ):
+        value, err = course.over(name)
+        style: dict[str, Any] = {"color": ALONE, "mfc": face, "capsize": 2, "label": label}
+        ax.errorbar(places + shift, value, err, fmt="o", ms=6, **style)
+    ax.axhline(1, color="black", lw=1, zorder=0)
+    ax.axhline(0.5, color=PRINTED, lw=1, ls=":", zorder=0)
+    ax.set(yscale="log", ylim=(0.4, 4), xticks=places, xticklabels=course.layers)
+    ax.set_yticks([0.5, 1, 2, 4], ["½", "1", "2", "4"])
+    ax.set_yticks([], minor=True)
+    ax.tick_params(axis="x", rotation=30)

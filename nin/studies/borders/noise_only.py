@@ -25,8 +25,8 @@ def noise_only_borders(e: Experiment, steps: int, K: tuple[float, float]) -> dic
     """Find the borders of an experiment without its data, by bisection.
 
     The inputs are 0 and each value of eps comes with every label, so that labels say nothing of
-    the noise; gradient descent on all of that. No image passes the first layer, which makes a run
-    a matter of milliseconds. This is the network's own form of the linear model's noise-only map.
+    the noise; gradient descent on all of that. No image passes the first layer, which makes the
+    search a matter of seconds. This is the network's own form of the linear model's noise-only map.
 
     Args:
         e: The experiment with its seed; its own sigma_eps is of no account.

@@ -2,7 +2,7 @@
 
 Four predictions, each with less said than the next and more assumed:
 
-* `closed_form`: a formula for one hidden ReLU layer of which no weight has been drawn;
+* `closed_border`: a formula for one hidden ReLU layer of which no weight has been drawn;
 * `halves`: the same for weights that are there, again of a layer that the noise dominates;
 * `curve`: the largest curvature of the loss with noise, by automatic differentiation, against
   the levels 2 and 4 at which phases of the linear model end (`nin.theory.noise_map`);
@@ -42,7 +42,7 @@ from nin.networks.losses import MSE_NORMS
 from nin.studies.experiments import Experiment
 
 
-def closed_form(e: Experiment) -> float:
+def closed_border(e: Experiment) -> float:
     """Return sigma_eps at which one hidden ReLU layer diverges, from sizes and learning rate alone.
 
     For the squared error that is the form for finite layers; for cross-entropy rho = sqrt(2), which
@@ -69,8 +69,8 @@ def halves(e: Experiment) -> Prediction:
     with one input, eps, which has half of the noise power. Its largest curvature times eta is
     ``lambda = s (|u|^2 + largest eigenvalue of W W^T)``, s = eta sigma_eps^2 / 2 times the
     curvature of the loss by its outputs, u and W the half's weights. That is the noise-only map of
-    the linear model: the loss rises above lambda = 2, w_ni where the part of W alone is above 2,
-    and nothing ends the rise above lambda = 4.
+    the linear model: the loss rises above lambda = 2, w_ni where the part of W alone is above 2
+    (by a tenth, which our rule asks for, at `RISE_SQ`), and nothing ends the rise above lambda = 4.
 
     Args:
         e: An experiment with one hidden ReLU layer and the node wired to it.
