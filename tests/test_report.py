@@ -317,6 +317,37 @@ def test_silent_nodes_never_halve() -> None:
     assert (found.rate, found.kick, found.half_life, found.measured) == (0, 0, np.inf, 0)
 
 
+def test_a_compiled_network_is_reported_as_the_network_that_it_wraps() -> None:
+    net, x, y = smooth()
+    compiled = torch.compile(net, backend="eager")
+    compiled(x)
+    found, plain = (report(m, x, y, nin.Loss("ce"), eta=ETA) for m in (compiled, net))
+    assert str(found) == str(plain) and list(found.nodes) == ["0", "2"]
+
+
+class InADict(nn.Module):
+    """Returns outputs as the models of many libraries do."""
+
+    def __init__(self, inner: nn.Module) -> None:
+        super().__init__()
+        self.inner = inner
+
+    def forward(self, x: Tensor) -> dict[str, Tensor]:
+        return {"logits": self.inner(x)}
+
+
+def test_outputs_in_a_dict_need_a_loss_that_takes_them_out() -> None:
+    net, x, y = smooth()
+
+    def inside(out: dict[str, Tensor], y: Tensor) -> Tensor:
+        return nn.functional.cross_entropy(out["logits"], y, reduction="none")
+
+    found = report(InADict(net), x, y, inside)["inner.0"]  # type: ignore[arg-type]
+    assert found.along == pytest.approx(report(net, x, y, nin.Loss("ce"))["0"].along, rel=1e-12)
+    with pytest.raises(ValueError, match="the network returns a dict: give the loss as a function"):
+        report(InADict(net), x, y, nin.Loss("ce"))
+
+
 def test_bad_input_is_named() -> None:
     net, x, y = smooth()
     for eta in (0, float("nan"), float("inf")):

@@ -194,6 +194,8 @@ def report(
     >>> found["0"].rate == 0.1 * 0.5**2 * found["0"].along
     True
     """
+    # What torch.compile wraps is looked into as it is: derivatives of derivatives need no speed.
+    model = getattr(model, "_orig_mod", model)
     found = nodes(model)
     if not found:
         raise ValueError("this network has no node: `nin.attach` one to a layer")

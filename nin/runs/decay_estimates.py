@@ -140,7 +140,10 @@ def fit_single(t: Array, y: Array, floor: bool) -> DecayEstimate:
     if floor and rate:  # floor = linear[0] - linear[1] / rate
         by = np.array([1.0, -1 / rate, linear[1] / rate**2])
         floor_err = float(np.sqrt(by @ cov @ by))
-    p_shape, p_shape_falls = _against_any_shape(t, y, best)
+    p_shape, bends = _against_any_shape(t, y, best)
+    p_fall = _against_still(t, y, floor, best)
+    if p_shape < p_fall:  # a fall may also show in another shape
+        p_fall = min(p_fall, max(p_shape, _ends_below(t, y, bends)))
     return DecayEstimate(
         rate=rate,
         rate_err=float(np.sqrt(cov[-1, -1])),
@@ -149,7 +152,7 @@ def fit_single(t: Array, y: Array, floor: bool) -> DecayEstimate:
         floor_err=floor_err,
         chi_sq=float("nan"),
         p_value=min(_against_stretched(t, y, floor, best), p_shape),
-        p_fall=min(_against_still(t, y, floor, best), max(p_shape, p_shape_falls)),
+        p_fall=p_fall,
         curve=best.curve,
     )
 
@@ -205,14 +208,13 @@ def _against_still(t: Array, y: Array, floor: bool, fit: _Weighted) -> float:
     return p_fall
 
 
-def _against_any_shape(t: Array, y: Array, fit: _Weighted) -> tuple[float, float]:
+def _against_any_shape(t: Array, y: Array, fit: _Weighted) -> tuple[float, Array]:
     """Compare the fit with one that may bend as it likes, under noise of the same memory.
 
     Returns:
-        Probability that chance gains as much as the bends do, and that their course, at all times
-        of its last quarter, is not below its start.
+        Probability that chance gains as much as the bends do, and the bends, (n, k).
     """
-    n, found = len(t), (1.0, 1.0)
+    n, least, best = len(t), np.inf, np.empty(0)
     for waves in _WAVES:
         k = min(waves, n // 4)
         bends = np.cos(np.pi * np.outer(np.arange(n), np.arange(1, k + 1)) / (n - 1))
@@ -222,15 +224,16 @@ def _against_any_shape(t: Array, y: Array, fit: _Weighted) -> tuple[float, float
         before = fit.rest.variance * (n - fit.columns.shape[1])
         gain = max(before / (bent.variance * free) - 1, 0.0)
         p_shape = 2 * len(_WAVES) * float(stats.f.sf(gain * free / k, k, free))
-        if p_shape < found[0]:
-            found = p_shape, _ends_below(t, y, bends)
-    return found
+        if p_shape < least:
+            least, best = p_shape, bends
+    return min(1.0, least), best
 
 
 def _ends_below(t: Array, y: Array, bends: Array) -> float:
-    """Return the probability that a course of this many bends does not end below its start.
+    """Return the probability that a course of such bends does not end below its start.
 
-    By itself: where the exponential fits badly, so does the noise that goes with it.
+    That is, at all times of its last quarter. By itself: where the exponential fits badly, so does
+    the noise that goes with it.
     """
     place = np.linspace(0, 1, len(t))
     columns = np.column_stack([np.ones_like(place), place, bends])

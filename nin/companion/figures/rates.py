@@ -185,7 +185,5 @@ def draw_pulls(ax: Axes, course: PlainCourse) -> None:
         ax.errorbar(places + shift, value, err, fmt="o", ms=6, **style)
     ax.axhline(1, color="black", lw=1, zorder=0)
     ax.axhline(0.5, color=PRINTED, lw=1, ls=":", zorder=0)
-    ax.set(yscale="log", ylim=(0.4, 4), xticks=places, xticklabels=course.layers)
-    ax.set_yticks([0.5, 1, 2, 4], ["½", "1", "2", "4"])
-    ax.set_yticks([], minor=True)
+    ax.set(ylim=(-0.5, 3), xticks=places, xticklabels=course.layers)
     ax.tick_params(axis="x", rotation=30)
