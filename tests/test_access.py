@@ -88,7 +88,7 @@ def test_what_scrolls_is_reached_by_keyboard_and_no_equation_is_a_stop(
         found[path.name] = page.evaluate(UNREACHABLE)
         stops[path.name] = page.evaluate(
             "[...document.querySelectorAll('mjx-container[tabindex]')]"
-            ".filter(e => e.scrollWidth <= e.clientWidth + 1).length"
+            ".filter(e => e.scrollWidth <= e.clientWidth).length"
         )
     page.close()
     assert not {name: boxes for name, boxes in found.items() if boxes}

@@ -7,7 +7,7 @@
   // A box that scrolls is a stop for the tab key; one that does not is none.
   function mark(box) {
     const { overflowX, overflowY } = getComputedStyle(box);
-    const moves = (overflow, needs, has) => /auto|scroll/.test(overflow) && needs > has + 1;
+    const moves = (overflow, needs, has) => /auto|scroll/.test(overflow) && needs > has;
     if (
       moves(overflowX, box.scrollWidth, box.clientWidth) ||
       moves(overflowY, box.scrollHeight, box.clientHeight)
