@@ -1,4 +1,4 @@
-"""The verdicts of the ledger that a page carries, as a table whose rows link to the ledger."""
+"""The verdicts of the ledger as tables: all of them, and those that a page carries."""
 
 from __future__ import annotations
 
@@ -6,7 +6,8 @@ import re
 
 from IPython.display import Markdown
 
-from nin.companion.claims.ledger import ledger
+from nin.companion.claims.finding import Finding
+from nin.companion.claims.ledger import Claim, ledger
 from nin.companion.digits import two_digits
 
 
@@ -28,11 +29,39 @@ def verdicts_of(*names: str) -> Markdown:
         if not {c.id, c.page} & set(names):
             continue
         f = c.finding
-        number = f" *{f.quantity}:* {two_digits(f.value, f.err, f.n)}." if f.n else ""
         grid = f" *Grid:* {f.grid}" + (f"; worst: {f.worst}." if f.worst else ".") if f.grid else ""
-        cells = [f"[{c.id}](../claims.ipynb)", f"{c.words} *({c.place})*", f"**{f.verdict}**"]
-        lines.append(f"| {' | '.join(_cell(text) for text in [*cells, f.says + number + grid])} |")
+        link = f'<a href="../claims.html#{_anchor(c)}">{c.id}</a>'
+        cells = [link, f"{c.words} *({c.place})*", f"**{f.verdict}**", _finding(f) + grid]
+        lines.append(f"| {' | '.join(map(_cell, cells))} |")
     return Markdown("\n".join(lines))
+
+
+def all_verdicts() -> Markdown:
+    """Return the whole ledger: each claim with an anchor, its grid, its worst cell and its page."""
+    head = ["Claim", "The paper says", "Verdict", "We find", "Grid", "Worst cell", "Evidence"]
+    lines = [f"| {' | '.join(head)} |", "|:--" * len(head) + "|"]
+    for c in ledger():
+        f, anchor = c.finding, _anchor(c)
+        cells = [
+            f'<a id="{anchor}" href="#{anchor}">{c.id}</a>',
+            f"{c.words} *({c.place})*",
+            f"**{f.verdict}**",
+            _finding(f),
+            f.grid,
+            str(f.worst or ""),
+            f"[]({c.page}.ipynb)",
+        ]
+        lines.append(f"| {' | '.join(map(_cell, cells))} |")
+    return Markdown("\n".join(lines))
+
+
+def _anchor(c: Claim) -> str:
+    return f"claim-{c.id}"
+
+
+def _finding(f: Finding) -> str:
+    number = f" *{f.quantity}:* {two_digits(f.value, f.err, f.n)}." if f.n else ""
+    return f.says + number
 
 
 def _cell(text: str) -> str:
