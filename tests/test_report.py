@@ -234,13 +234,13 @@ def test_the_table_has_a_row_per_quantity_with_its_unit_and_a_column_per_node() 
     found = nin.report(net, x, y, nin.Loss("ce"), eta=ETA, batch_size=BATCH)
     says, heading, *rows = str(found).splitlines()
     assert says == "SGD, eta = 0.2, batches of 16; 20 samples"
-    assert heading.split() == ["unit", "0", "2"]
+    assert heading.split() == ["quantity", "unit", "0", "2"]
     table = {row.split()[0]: row for row in rows if not row.startswith("- ")}
     assert "±" in table["trace"] and "loss/z²" in table["trace"] and "steps" in table["half_life"]
     assert "surge" not in table  # nobody asked
     assert "surge" in str(nin.report(net, x, y, nin.Loss("ce"), eta=ETA, borders=True))
     lines = found._repr_markdown_().splitlines()
-    assert lines[2:4] == ["|  | unit | 0 | 2 |", "|:--|:--|--:|--:|"]
+    assert lines[2:4] == ["| quantity | unit | 0 | 2 |", "|:--|:--|--:|--:|"]
     assert [line.split()[1] for line in lines[4 : 4 + len(table)]] == list(table)
 
 

@@ -3,15 +3,32 @@
 from __future__ import annotations
 
 import re
-
-from IPython.display import Markdown
+from dataclasses import dataclass
 
 from nin.companion.claims.finding import Finding
 from nin.companion.claims.ledger import Claim, ledger
 from nin.companion.digits import two_digits
 
 
-def verdicts_of(*names: str) -> Markdown:
+@dataclass(frozen=True, repr=False)
+class Verdicts:
+    """A table of verdicts, which a page shows.
+
+    Attributes:
+        data: Its Markdown.
+    """
+
+    data: str
+
+    def __repr__(self) -> str:
+        """Return the table as text."""
+        return self.data
+
+    def _repr_markdown_(self) -> str:
+        return self.data
+
+
+def verdicts_of(*names: str) -> Verdicts:
     """Return claims of the ledger, each with the paper's statement, our verdict and its number.
 
     Args:
@@ -33,10 +50,10 @@ def verdicts_of(*names: str) -> Markdown:
         link = f'<a href="../claims.html#{_anchor(c)}">{c.id}</a>'
         cells = [link, f"{c.words} *({c.place})*", f"**{f.verdict}**", _finding(f) + grid]
         lines.append(f"| {' | '.join(map(_cell, cells))} |")
-    return Markdown("\n".join(lines))
+    return Verdicts("\n".join(lines))
 
 
-def all_verdicts() -> Markdown:
+def all_verdicts() -> Verdicts:
     """Return the whole ledger: each claim with an anchor, its grid, its worst cell and its page."""
     head = ["Claim", "The paper says", "Verdict", "We find", "Grid", "Worst cell", "Evidence"]
     lines = [f"| {' | '.join(head)} |", "|:--" * len(head) + "|"]
@@ -52,7 +69,7 @@ def all_verdicts() -> Markdown:
             f"[]({c.page}.ipynb)",
         ]
         lines.append(f"| {' | '.join(map(_cell, cells))} |")
-    return Markdown("\n".join(lines))
+    return Verdicts("\n".join(lines))
 
 
 def _anchor(c: Claim) -> str:

@@ -118,7 +118,7 @@ class Report:
             for f in told
             if not all(_is_nan(getattr(node, f.name)) for node in self.nodes.values())
         ]
-        return [["", "unit", *self.nodes], *rows]
+        return [["quantity", "unit", *self.nodes], *rows]
 
     def __str__(self) -> str:
         """Return the table as text, and what it cannot tell."""
