@@ -31,7 +31,7 @@ UNREACHABLE = """() => [...document.querySelectorAll("article *")].filter(box =>
     /auto|scroll/.test(getComputedStyle(box).overflowX) && box.scrollWidth > box.clientWidth + 1
     && box.clientWidth && box.tabIndex < 0 && !box.querySelector("a, button, input, select"))
   .map(box => box.outerHTML.slice(0, 100))"""
-MOST = 1_500_000
+MOST = 1.5 * 2**20
 """Bytes of a first load besides figures and live data, uncompressed; a server's gzip sends a third.
 
 MathJax is 0.9 MB of them, the theme's styles and scripts are 0.4."""

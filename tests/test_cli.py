@@ -15,6 +15,7 @@ import yaml
 
 from nin.__main__ import _FIGURES_EXAMPLES, _parser, main
 from nin.companion import pages as notebooks
+from nin.companion import verdicts
 from nin.companion.claims import ledger
 from nin.companion.claims.finding import Cell, Finding
 from nin.companion.claims.ledger import Claim
@@ -378,7 +379,8 @@ def three_claims(monkeypatch: pytest.MonkeyPatch) -> list[int]:
 
     tests = (holds, fails, holds)
     claims = [Claim(f"C{i}", "words", "here", "index", test) for i, test in enumerate(tests, 1)]
-    monkeypatch.setattr(ledger, "ledger", lambda: claims)
+    for user in (ledger, verdicts):
+        monkeypatch.setattr(user, "ledger", lambda: claims)
     return tried
 
 
@@ -396,13 +398,8 @@ def test_a_claim_that_cannot_be_computed_hides_no_other(
 
 
 def test_the_page_of_claims_shows_the_others_too(three_claims: list[int]) -> None:
-    cells = nbformat.read(ROOT / "book" / "claims.ipynb", as_version=4).cells
-    namespace: dict[str, object] = {}
-    for cell in cells:
-        if cell.cell_type == "code":
-            exec(cell.source.replace("Markdown(", "table = ("), namespace)
-    table = str(namespace["table"])
-    assert table.count("**reproduced** | it does *a number:* 1.00 ± 0.10, from 3 | K 1, 2") == 2
+    table = verdicts.all_verdicts().data
+    assert table.count("**reproduced** | it does *a number:* 1.00 ± 0.10, from 3. | K 1, 2") == 2
     assert "**not computed** | the record x.npz is damaged" in table
     assert len(three_claims) == 1
 

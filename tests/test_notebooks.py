@@ -299,6 +299,7 @@ BAD = {
     "fig3_phases_ce": {"sweep_K": [-1.0]},
     "memorisation": {"stronger_label_noise": [2.0]},
     "curvature": {"draws": 0},
+    "image_borders": {"steps": 1},
     "network_borders": {"at_scale": ["none such"]},
     "one_run": {"activation": "none such"},
 }

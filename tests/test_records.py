@@ -310,6 +310,8 @@ CHANGES: dict[str, object] = {
     "split_seed": 1,
     "precision": "bf16",
     "evaluations": 9,
+    "d_in": 196,
+    "d_out": 9,
 }
 
 

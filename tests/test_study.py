@@ -18,8 +18,17 @@ import pytest
 from nin.folders import RESULTS
 from nin.networks import data as data_module
 from nin.runs.history import History
-from nin.studies import memorisation, recomputation, records, study, traces, walks, windows
-from nin.studies.borders import forecasts, saturation
+from nin.studies import (
+    half_lives,
+    memorisation,
+    recomputation,
+    records,
+    study,
+    traces,
+    walks,
+    windows,
+)
+from nin.studies.borders import forecasts, image_parts, saturation, second_order
 from nin.studies.borders.forecasts import forecast
 from nin.studies.borders.saturation import outcomes
 from nin.studies.borders.search import Searching, Trials
@@ -187,7 +196,8 @@ def test_the_names_of_committed_records_are_those_of_what_they_answer() -> None:
 def _kinds() -> list[type]:
     return [
         memorisation.Memorising, traces.Tracing, walks.Walk, windows.Windows,
-        forecasts.Forecasting, saturation.Saturating, Searching,
+        forecasts.Forecasting, saturation.Saturating, Searching, image_parts.ImagePart,
+        second_order.SecondOrder, half_lives.HalfLife,
     ]  # fmt: skip
 
 
