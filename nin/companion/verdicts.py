@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
-from nin.companion.claims.finding import Finding
 from nin.companion.claims.ledger import Claim, ledger
 from nin.companion.digits import two_digits
+
+HEAD = ("Claim", "The paper says", "Verdict", "We find")
 
 
 @dataclass(frozen=True, repr=False)
@@ -41,44 +43,40 @@ def verdicts_of(*names: str) -> Verdicts:
     claims = ledger()
     if unknown := set(names) - {known for c in claims for known in (c.id, c.page)}:
         raise ValueError(f"no claim has the id or the page {', '.join(sorted(unknown))}")
-    lines = ["| Claim | The paper says | Verdict | We find |", "|:--|:--|:--|:--|"]
-    for c in claims:
-        if not {c.id, c.page} & set(names):
-            continue
+    rows = []
+    for c in (c for c in claims if {c.id, c.page} & set(names)):
         f = c.finding
         grid = f" *Grid:* {f.grid}" + (f"; worst: {f.worst}." if f.worst else ".") if f.grid else ""
         link = f'<a href="../claims.html#{_anchor(c)}">{c.id}</a>'
-        cells = [link, f"{c.words} *({c.place})*", f"**{f.verdict}**", _finding(f) + grid]
-        lines.append(f"| {' | '.join(map(_cell, cells))} |")
-    return Verdicts("\n".join(lines))
+        *said, finding = _said(c)
+        rows.append([link, *said, finding + grid])
+    return _table(HEAD, rows)
 
 
 def all_verdicts() -> Verdicts:
     """Return the whole ledger: each claim with an anchor, its grid, its worst cell and its page."""
-    head = ["Claim", "The paper says", "Verdict", "We find", "Grid", "Worst cell", "Evidence"]
-    lines = [f"| {' | '.join(head)} |", "|:--" * len(head) + "|"]
+    rows = []
     for c in ledger():
         f, anchor = c.finding, _anchor(c)
-        cells = [
-            f'<a id="{anchor}" href="#{anchor}">{c.id}</a>',
-            f"{c.words} *({c.place})*",
-            f"**{f.verdict}**",
-            _finding(f),
-            f.grid,
-            str(f.worst or ""),
-            f"[]({c.page}.ipynb)",
-        ]
-        lines.append(f"| {' | '.join(map(_cell, cells))} |")
-    return Verdicts("\n".join(lines))
+        link = f'<a id="{anchor}" href="#{anchor}">{c.id}</a>'
+        rows.append([link, *_said(c), f.grid, str(f.worst or ""), f"[]({c.page}.ipynb)"])
+    return _table((*HEAD, "Grid", "Worst cell", "Evidence"), rows)
+
+
+def _table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> Verdicts:
+    lines = [f"| {' | '.join(head)} |", "|:--" * len(head) + "|"]
+    return Verdicts("\n".join([*lines, *(f"| {' | '.join(map(_cell, row))} |" for row in rows)]))
 
 
 def _anchor(c: Claim) -> str:
     return f"claim-{c.id}"
 
 
-def _finding(f: Finding) -> str:
+def _said(c: Claim) -> list[str]:
+    """Return the cells of a claim after the first of `HEAD`."""
+    f = c.finding
     number = f" *{f.quantity}:* {two_digits(f.value, f.err, f.n)}." if f.n else ""
-    return f.says + number
+    return [f"{c.words} *({c.place})*", f"**{f.verdict}**", f.says + number]
 
 
 def _cell(text: str) -> str:

@@ -121,12 +121,8 @@ def exponential_decays() -> Finding:
         if len(bad) == len(cells)
         else f"All fall, at paces of their own, but no exponential: {', '.join(bad)}.",
         "time to 1/e, over that of the training loss",
-        value=_of(cells[0]),
+        value=cells[0].number,
     )
-
-
-def _of(c: Cell) -> tuple[float, float, int]:
-    return c.value, c.err, c.n
 
 
 @claim(
@@ -163,7 +159,7 @@ def fixed_and_redrawn() -> Finding:
         f"{FIG1_WEAK.K:.2g} it moves straight on while the other walks at random, "
         f"{cells[2].value:.1f} times as far in {FIG1_WEAK.epochs} epochs.",
         "|w_ni| at the end, fixed over re-randomised",
-        value=_of(cells[0]),
+        value=cells[0].number,
     )
 
 
@@ -238,8 +234,8 @@ def decay_times_over_phases() -> Finding:
         f"|w_ni| after {far.value:.0f} times as long.",
         "time of |w_ni| to a share of its start beyond the first epoch, fixed over re-randomised; "
         "the value is that of the longest half-life in the sweep",
-        value=_of(max((c for c in cells[:-1] if c.setting["left"] == FALLS["w_ni"]),
-                      key=lambda c: -c.setting["K"])),
+        value=max((c for c in cells[:-1] if c.setting["left"] == FALLS["w_ni"]),
+                  key=lambda c: -c.setting["K"]).number,
     )  # fmt: skip
 
 
@@ -277,7 +273,7 @@ def memorised() -> Finding:
             value, err = mean(worth)
             known = bool((worth > 0).all()) and value > SIGMAS * err
             cells.append(Cell.of({"K": K, "wrong labels": f"{share:.0%}"}, worth, not known))
-    most = [c for c in cells if c.setting == {"K": FIG1_CENTER.K, "wrong labels": "50%"}]
+    [most] = [c for c in cells if c.setting == {"K": FIG1_CENTER.K, "wrong labels": "50%"}]
     says = {
         Verdict.REPRODUCED: "Its own noise serves the network no better than fresh.",
         Verdict.DIFFERS: "A fixed NIN is memorised, even where all labels are right; Sec. 1 grants "
@@ -287,7 +283,7 @@ def memorised() -> Finding:
         cells,
         says,
         "training loss, fresh over own noise, logarithm",
-        value=_of(*most),
+        value=most.number,
         stated=0,
     )
 

@@ -75,6 +75,11 @@ class Cell:
             object.__setattr__(self, name, value)
         _check_number("a cell", self.value, self.err, self.n)
 
+    @property
+    def number(self) -> tuple[float, float, int]:
+        """Value, error and n."""
+        return self.value, self.err, self.n
+
     def __str__(self) -> str:
         """Return setting and number as text."""
         where = ", ".join(f"{_name(axis)} {_text(value)}" for axis, value in self.setting.items())

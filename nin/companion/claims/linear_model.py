@@ -187,7 +187,7 @@ def driver() -> Finding:
         "True if w1 is the larger weight at the start; with the other reading of App. B, where "
         f"w0 and w_NI are, only {cells[-1].value:.0%}.",
         "share of draws in which the noise weight would grow first",
-        value=(cells[0].value, cells[0].err, cells[0].n),
+        value=cells[0].number,
         counted="draws",
     )
 

@@ -34,7 +34,7 @@ from nin.studies.borders.grid import (
 from nin.studies.borders.search import BORDERS_SHELF, find_borders
 from nin.studies.borders.second_order import share_of_border
 from nin.studies.experiments import FIG3, TABLE1, experiment
-from nin.studies.study import images
+from nin.studies.study import images_of
 
 PAGE = "figures/network_borders"
 SIMILAR = 2.0
@@ -153,7 +153,7 @@ def second_order() -> Finding:
         "model's border.",
         "curvature of the loss to second order in the noise where training begins to diverge, over "
         "the linear model's border; the value is the smallest cell's",
-        value=min((c.value, c.err, c.n) for c in cells),
+        value=min(c.number for c in cells),
         stated=0,
         may=True,
     )
@@ -250,7 +250,7 @@ def noise_off() -> Finding:
     lost: list[float] = []
     histories = table1_histories("fig3", "catapult")
     e = FIG3.at(TABLE1["fig3"]["catapult"], seed=SEEDS["fig3"][0])
-    model, data = e.network(), images(e.scaling, e.split_seed)
+    model, data = e.network(), images_of(e)
     with torch.no_grad():
         one_node(model)[1].w_ni.zero_()
         total = e.criterion().values(model(data.train_x), data.train_y).mean()

@@ -120,5 +120,4 @@ def _find(asked: ImagePart) -> dict[str, float]:
         return np.array([phase == Phase.DIVERGENT])
 
     low, high = (e.at(k).sigma_eps for k in asked.K)
-    border = find_border(diverges, low, high, 1, asked.tolerance)
-    return {"sigma_eps": border.value if border.found else 0.0 if border.below else np.inf}
+    return {"sigma_eps": find_border(diverges, low, high, 1, asked.tolerance).of_one}

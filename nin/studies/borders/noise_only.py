@@ -55,7 +55,7 @@ def noise_only_borders(e: Experiment, steps: int, K: tuple[float, float]) -> dic
             1,
             TOLERANCE,
         )
-        found[name] = 0.0 if border.below else border.value if border.found else float("inf")
+        found[name] = border.of_one
     return found
 
 
