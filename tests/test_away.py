@@ -148,6 +148,7 @@ def test_what_is_on_record_goes_along_and_is_not_made_again(
 def test_a_recomputation_reaches_workers_elsewhere(executor: Executor, only_here: Path) -> None:
     shelf = Shelf(only_here, "a_page", executor=executor)
     [old] = run_records([TINY1], shelf)
+    time.sleep(1.1)  # a record notes when it was made to the second
     [new] = run_records([TINY1], dataclasses.replace(shelf, recompute=True))
     assert new.made["utc"] > old.made["utc"]
     np.testing.assert_array_equal(new.history.loss, old.history.loss)
