@@ -76,7 +76,9 @@ class NoiseNet:
                 raise ValueError(f"{name} must be one of {allowed}, not {getattr(self, name)!r}")
         sizes = [self.width, self.d_in, self.depth, self.eta, self.d_out - 1, self.scale]
         if min(sizes) <= 0 or min(self.batch_size, self.constant) < 0:
-            raise ValueError(f"sizes, eta and scale must be positive, with two outputs or more: {self}")
+            raise ValueError(
+                f"sizes, eta and scale must be positive, with two outputs or more: {self}"
+            )
 
     def weights(self, seed: int) -> list[Array]:
         """Return the initial weights, layer by layer, (inputs, outputs) each.

@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
@@ -33,7 +34,7 @@ class Floor:
 
     Attributes:
         measured: Root mean square of |w_ni| over the windows, (seeds,).
-        predicted: The same of `nin.studies.windows.predicted_floor`.
+        predicted: The same of `nin.studies.windows.predicted_floor`; NaN where no window has one.
         curvature: Of the local loss along w_ni, mean over the windows, (seeds,).
     """
 
@@ -57,9 +58,12 @@ def floor_grid(base: Experiment = BASE, batches: Sequence[int] = BATCHES) -> lis
     >>> len(floor_grid())
     19
     """
-    varied = [{}] + [{name: value} for name, values in OTHERS.items() for value in values]
+    varied: list[dict[str, Any]] = [{}] + [
+        {name: value} for name, values in OTHERS.items() for value in values
+    ]
     few = [n for n in OTHER_BATCHES if n in batches] or [batches[0]]
-    grid = [(n, {}) for n in batches] + [(n, others) for others in varied for n in few]
+    grid: list[tuple[int, dict[str, Any]]] = [(n, {}) for n in batches]
+    grid += [(n, others) for others in varied for n in few]
     grid += [(few[0], {"sigma_eps": weak}) for weak in WEAK]
     found = [dataclasses.replace(base, batch_size=n, **others) for n, others in grid]
     return list(dict.fromkeys(found))
@@ -108,7 +112,8 @@ _OF_ONE = (_measured, _predicted, _curvature)
 
 
 def _rms(sizes: np.ndarray) -> float:
-    return float(np.sqrt(np.nanmean(sizes**2)))
+    known = sizes[np.isfinite(sizes)]  # a pull of the wrong sign predicts nothing
+    return float(np.sqrt(np.mean(known**2))) if len(known) else float("nan")
 
 
 def power(found: Mapping[Experiment, Floor], name: str, what: str = "measured") -> np.ndarray:

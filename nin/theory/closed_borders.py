@@ -155,7 +155,7 @@ K_DIV = 80 / (1 + s.d_in / s.width * (1 + sqrt(20 / s.width)) ** 2)
 """`DIVERGENT_SQ` in Table 1's unit, for ten outputs and their mean."""
 
 
-def window_closes(least: Expr = sympy.Integer(1)) -> Expr:
+def window_closes(least: Expr | int = 1) -> Expr:
     """Return N_w above which w_ni rises only where the run diverges: no catapult is left.
 
     There `EDGE` is `OUTWEIGHS` times `NIW_SQ`, that is root(N_w) (root(N_w) - r) = r root(2 d_out),
@@ -201,7 +201,7 @@ DIVERGENT_FINITE_SQ = _where(SCALE * TOP, noise_map.LAMBDA_DIV)
 """`DIVERGENT_SQ` for finite numbers of neurons and outputs, on average over initial weights."""
 
 
-def counted_catapult(least: Expr) -> Expr:
+def counted_catapult(least: Expr | float) -> Expr:
     """Return sigma_eps^2 above which |w_ni|^2 rises by a margin, or the run diverges before.
 
     For finite layers, as `DIVERGENT_FINITE_SQ`; what that adds is counted as the output weights'.
@@ -301,7 +301,7 @@ FIRST_RISE = 1 + rho**2 / (s.width * niw_variance)
 """|w_ni|^2 after the first saturated step over its start, for many neurons and any classes."""
 
 
-def first_rise(least: Expr) -> Expr:
+def first_rise(least: Expr | float) -> Expr:
     """Return sigma_eps^2 at which `FIRST_RISE` is a margin, Gaussian noise.
 
     Args:

@@ -78,9 +78,11 @@ def _run(e: Experiment, steps: int) -> PhaseFinding:
             nan = float("nan")
             return PhaseFinding(Phase.DIVERGENT, nan, nan, nan, nan, step)
     w, loss = np.array(norms) / norms[0], np.array(losses) / losses[0]
-    numbers = [float(n) for n in (w.max(), w[-1], loss.max(), np.median(loss[-LAST:]))]
-    phase = list(Phase)[int(phase_index(*map(np.asarray, numbers), np.asarray(False)))]
-    return PhaseFinding(phase, *numbers, diverged_step=None)
+    w_peak, w_end, loss_peak = float(w.max()), float(w[-1]), float(loss.max())
+    loss_end = float(np.median(loss[-LAST:]))
+    seen = (np.asarray(n) for n in (w_peak, w_end, loss_peak, loss_end, False))
+    phase = list(Phase)[int(phase_index(*seen))]
+    return PhaseFinding(phase, w_peak, w_end, loss_peak, loss_end, None)
 
 
 def blind(e: Experiment) -> MLP:

@@ -41,7 +41,6 @@ from nin.networks.data import Dataset
 from nin.networks.losses import MSE_NORMS
 from nin.studies.experiments import Experiment
 
-
 RECTIFIERS = ("relu", "gelu", "softplus")
 """Activations that are a ReLU on the scale of strong noise."""
 
