@@ -150,8 +150,11 @@ def test_the_closed_form_of_cross_entropy_is_rho_of_sqrt_2() -> None:
     for changed in (e, dataclasses.replace(e, width=32), dataclasses.replace(e, d_in=49)):
         rho = changed.eta * closed_border(changed) * np.sqrt(0.5 / (2 * np.pi))
         assert rho == pytest.approx(np.sqrt(2))
-    with pytest.raises(ValueError, match="one hidden ReLU layer"):
-        closed_border(dataclasses.replace(e, depth=2))
+    for other in ({"depth": 2}, {"activation": "tanh"}):
+        with pytest.raises(ValueError, match="one hidden layer of relu, gelu, softplus"):
+            closed_border(dataclasses.replace(e, **other))
+    with pytest.raises(ValueError, match="border must be one of"):
+        closed_border(e, "decay")
 
 
 @pytest.mark.parametrize("noise", ["gaussian", "uniform", "rademacher"])

@@ -21,6 +21,7 @@ GROWTH, LAMBDA_DIV = float(noise_map.GROWTH), float(noise_map.LAMBDA_DIV)
 _RISE_SQ = sympy.lambdify(
     (closed_borders.kappa, closed_borders.upsilon, closed_borders.margin), closed_borders.RISE_SQ
 )
+_OUTWEIGHS = float(closed_borders.OUTWEIGHS.subs(closed_borders.margin, MARGIN**2))
 
 
 @dataclass(frozen=True)
@@ -56,7 +57,7 @@ def _rise_that_counts(loss_rises: float, w_ni_rises: float) -> float:
         return w_ni_rises
     next_layer = GROWTH / w_ni_rises**2
     w_ni = GROWTH / loss_rises**2 - next_layer
-    if w_ni >= next_layer:  # then |w_ni| falls until the loss has
+    if _OUTWEIGHS * w_ni >= next_layer:  # the run diverges before |w_ni| has risen by so much
         return np.inf
     return float(np.sqrt(_RISE_SQ(next_layer, w_ni, MARGIN**2)))
 

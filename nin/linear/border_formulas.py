@@ -6,9 +6,9 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from functools import lru_cache
 
-import numpy as np
 import sympy
 
+from nin.runs.phases import MARGIN
 from nin.theory import closed_borders as theory
 from nin.theory import symbols as s
 
@@ -24,16 +24,24 @@ class LayerBorders:
         catapult: Squared error: above it w_ni rises too.
         divergent: Squared error: above it the rise does not end.
         divergent_finite: The same for finite numbers of neurons and outputs, on average.
+        counted_catapult: Squared error, finite: above it |w_ni| rises by `nin.runs.phases.MARGIN`,
+            or the run diverges before it does.
         two_classes: Cross-entropy: rho = sqrt(2), where two classes diverge.
         many_classes: Cross-entropy: rho = 1, where many classes do.
+        small_outputs: Cross-entropy: above it the noisy loss would rise, if outputs stayed small.
+        first_rise: Cross-entropy: above it the first step raises |w_ni| by that margin, if the
+            outputs are saturated, that is for small eta.
     """
 
     surge: float
     catapult: float
     divergent: float
     divergent_finite: float
+    counted_catapult: float
     two_classes: float
     many_classes: float
+    small_outputs: float
+    first_rise: float
 
 
 _SQUARES = (
@@ -41,14 +49,17 @@ _SQUARES = (
     theory.CATAPULT_SQ,
     theory.DIVERGENT_SQ,
     theory.DIVERGENT_FINITE_SQ,
+    theory.counted_catapult(MARGIN**2),
     theory.DIVERGENT_CE**2,
     theory.TURN_CE**2,
+    theory.SURGE_SQ.subs(theory.SMALL_OUTPUTS),
+    theory.first_rise(MARGIN**2),
 )
 
 
 @lru_cache
 def _functions() -> list[Callable[..., float]]:
-    return [sympy.lambdify(_SYMBOLS, sympy.sqrt(square), "numpy") for square in _SQUARES]
+    return [sympy.lambdify(_SYMBOLS, sympy.sqrt(square), "math") for square in _SQUARES]
 
 
 def layer_borders(
@@ -83,4 +94,4 @@ def layer_borders(
         )
     variance = 1 / d_in if niw_variance is None else niw_variance
     values = width, d_in, d_out, eta, variance, 1 / d_out if factor is None else factor
-    return LayerBorders(*(float(np.real(f(*values))) for f in _functions()))
+    return LayerBorders(*(f(*values) for f in _functions()))

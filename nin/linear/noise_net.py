@@ -16,10 +16,11 @@ from scipy.special import expit, logsumexp, ndtr, softmax
 
 from nin.runs.averages import Array
 from nin.runs.bisection import Border, find_border
-from nin.runs.phases import LAST, SURGE, Phase, phase_index
+from nin.runs.phases import LAST, SURGE, Phase, is_lost, phase_index
 
 STEPS = 84
 """As many as that search makes: one epoch of the paper's batches and two of a tenth of them."""
+BORDERS = ("surge", "catapult", "divergent", "lost")
 _DENSITY = 1 / np.sqrt(2 * np.pi)
 
 ACTIVATIONS: dict[str, tuple[Callable[[Array], Array], Callable[[Array], Array]]] = {
@@ -46,6 +47,7 @@ class NoiseNet:
         niw_variance: Initial variance of w_ni, where it is not 1/d_in.
         constant: Size of a constant image; 0 for none. Its weights have variance 1/d_in.
         batch_size: Samples per step, or 0 for all noise at once.
+        scale: Of all initial weights, over what is said above.
 
     Raises:
         ValueError: If a name is unknown, or a size not positive.
@@ -62,6 +64,7 @@ class NoiseNet:
     niw_variance: float | None = None
     constant: float = 0.0
     batch_size: int = 0
+    scale: float = 1.0
 
     def __post_init__(self) -> None:  # noqa: D105
         for name, allowed in {
@@ -71,9 +74,11 @@ class NoiseNet:
         }.items():
             if getattr(self, name) not in allowed:
                 raise ValueError(f"{name} must be one of {allowed}, not {getattr(self, name)!r}")
-        sizes = [self.width, self.d_in, self.depth, self.eta, self.d_out - 1]
+        sizes = [self.width, self.d_in, self.depth, self.eta, self.d_out - 1, self.scale]
         if min(sizes) <= 0 or min(self.batch_size, self.constant) < 0:
-            raise ValueError(f"sizes and eta must be positive, with two outputs or more: {self}")
+            raise ValueError(
+                f"sizes, eta and scale must be positive, with two outputs or more: {self}"
+            )
 
     def weights(self, seed: int) -> list[Array]:
         """Return the initial weights, layer by layer, (inputs, outputs) each.
@@ -87,7 +92,8 @@ class NoiseNet:
         variance = [self.niw_variance or 1 / self.d_in, 1 / self.d_in]
         first = g.standard_normal((2, self.width)) * np.sqrt(variance)[:, None]
         outputs = [self.width] * (self.depth - 1) + [self.d_out]
-        return [first] + [g.standard_normal((self.width, n)) / np.sqrt(self.width) for n in outputs]
+        rest = [g.standard_normal((self.width, n)) / np.sqrt(self.width) for n in outputs]
+        return [self.scale * w for w in (first, *rest)]
 
     def samples(self, seed: int, steps: int) -> tuple[Array, Array, Array]:
         """Return noise of unit variance, labels, and the weight of each sample, step by step.
@@ -181,21 +187,23 @@ def has_passed(name: str, norms: Array, losses: Array) -> Array:
     """Tell which runs are past a border, by the rule of `nin.runs.phases`.
 
     Args:
-        name: ``"surge"``, ``"catapult"`` or ``"divergent"``.
+        name: One of `BORDERS`.
         norms: |w_ni| of `train`.
         losses: Losses of `train`.
 
     Raises:
         ValueError: If there is no such border.
     """
-    if name not in ("surge", "catapult", "divergent"):
-        raise ValueError(f"border must be 'surge', 'catapult' or 'divergent', not {name!r}")
+    if name not in BORDERS:
+        raise ValueError(f"border must be one of {BORDERS}, not {name!r}")
     diverged = ~np.isfinite(losses[-1])
     w, loss = (np.nan_to_num(x / x[0], nan=np.inf) for x in (norms, losses))
     end = np.median(loss[-LAST:], 0)
     phase = phase_index(w.max(0), w[-1], loss.max(0), end, diverged)
     if name == "surge":
         return (loss.max(0) > SURGE) | diverged
+    if name == "lost":
+        return is_lost(w[-1], diverged)
     return phase >= list(Phase).index(Phase(name))
 
 

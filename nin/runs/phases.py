@@ -16,6 +16,9 @@ DECAYED = 0.5
 """|w_ni| has decayed when half is gone: any noise makes it creep down in the end."""
 SURGE = 2.0
 """A noisy loss of twice its start has surged: more than batches of 1000 differ by chance."""
+THROWN = 10.0
+"""|w_ni| that ends at ten times its start is lost: growth there takes it to 10^4 and more at once,
+and what can end it is the death of all units."""
 LAST = 10
 """Records whose median stands for "the end": one batch is noisy."""
 
@@ -89,6 +92,19 @@ def phase_index(
     grew = (peak > MARGIN) & (loss_peak > MARGIN)
     lost = diverged | (grew & (w_end > MARGIN) & (loss_end > MARGIN))
     return np.select([lost, grew, w_end < DECAYED], [3, 2, 1], 0)
+
+
+def is_lost(w_end: np.ndarray, diverged: np.ndarray) -> np.ndarray:
+    """Tell which runs do not come back, whether their loss became infinite or their units died.
+
+    The rule of `classify_phase` asks of a run that it has no more loss than it began with; a dead
+    network has not, and is a catapult by that rule.
+
+    Args:
+        w_end: Final |w_ni| over its start.
+        diverged: Whether the loss became infinite.
+    """
+    return np.asarray(diverged | (w_end > THROWN))
 
 
 def classify_phase(history: History, layer: str | None = None) -> PhaseFinding:

@@ -103,8 +103,15 @@ RISE_SQ = (
 """sigma_eps^2 above which |w_ni|^2 rises by the factor `margin`, to lowest order in the outputs.
 
 A step adds g^2 (b^2 - 2) to a^2 and g^2 (a^2 - 2) to b^2, so that (2 - a^2)^2 - (2 - b^2)^2 stays;
-a^2 is largest where b^2 has fallen to 2. With a margin of 1 this is b^2 = 2 at the start.
+a^2 is largest where b^2 has fallen to 2. With a margin of 1 this is b^2 = 2 at the start. It holds
+where kappa is more than `OUTWEIGHS` times upsilon; else the run diverges before |w_ni|^2 rises so.
 """
+OUTWEIGHS = 2 * margin - 1
+"""What kappa/upsilon must exceed for |w_ni|^2 to rise by the margin short of divergence.
+
+At lambda = 4 the constant of `RISE_SQ` is 0, so that a^2 + b^2 stays 4 and a^2 ends at 2: it rises
+by the factor 2/a^2 = (kappa + upsilon)/2 upsilon. With less noise it ends below 2. Again to lowest
+order: less than a percent from divergence steps are long enough to overshoot."""
 
 
 def edge(rows: Expr, columns: Expr, variance: Expr) -> Expr:
@@ -148,14 +155,19 @@ K_DIV = 80 / (1 + s.d_in / s.width * (1 + sqrt(20 / s.width)) ** 2)
 """`DIVERGENT_SQ` in Table 1's unit, for ten outputs and their mean."""
 
 
-def window_closes() -> Expr:
+def window_closes(least: Expr | int = 1) -> Expr:
     """Return N_w above which w_ni rises only where the run diverges: no catapult is left.
 
-    There `EDGE` is `NIW_SQ`, that is root(N_w) (root(N_w) - root(d_in)) = root(2 d_in d_out).
+    There `EDGE` is `OUTWEIGHS` times `NIW_SQ`, that is root(N_w) (root(N_w) - r) = r root(2 d_out),
+    with r the root of d_in/`OUTWEIGHS`.
+
+    Args:
+        least: The `margin` from which on a rise of |w_ni|^2 counts; 1 counts every rise.
     """
     root = Symbol("root", positive=True)  # of N_w
-    roots = sympy.solve(root**2 - sqrt(s.d_in) * (root + sqrt(2 * s.d_out)), root)
-    return max(roots, key=lambda r: r.subs({s.d_in: 1, s.d_out: 1})) ** 2  # the other is negative
+    r = sqrt(s.d_in / OUTWEIGHS.subs(margin, least))
+    roots = sympy.solve(root**2 - r * (root + sqrt(2 * s.d_out)), root)
+    return max(roots, key=lambda x: x.subs({s.d_in: 1, s.d_out: 1})) ** 2  # the other is negative
 
 
 # ---- What finite numbers of neurons and outputs change
@@ -187,6 +199,21 @@ TOP = NIW_SQ + EDGE_CENTRE + TW_MEAN * EDGE_SCALE + sqrt(imbalance() / (2 * pi))
 The larger of two exceeds their mean by half the modulus of their difference, taken as normal."""
 DIVERGENT_FINITE_SQ = _where(SCALE * TOP, noise_map.LAMBDA_DIV)
 """`DIVERGENT_SQ` for finite numbers of neurons and outputs, on average over initial weights."""
+
+
+def counted_catapult(least: Expr | float) -> Expr:
+    """Return sigma_eps^2 above which |w_ni|^2 rises by a margin, or the run diverges before.
+
+    For finite layers, as `DIVERGENT_FINITE_SQ`; what that adds is counted as the output weights'.
+
+    Args:
+        least: The `margin`.
+    """
+    per_noise = SCALE / s.sigma_eps**2
+    parts = {kappa: per_noise * (TOP - NIW_SQ), upsilon: per_noise * NIW_SQ, margin: least}
+    outweighs = (kappa > OUTWEIGHS * upsilon).subs(parts, simultaneous=True)
+    rise = RISE_SQ.subs(parts, simultaneous=True)
+    return sympy.Piecewise((rise, outweighs), (DIVERGENT_FINITE_SQ, True))
 
 
 # ---- Cross-entropy
@@ -272,12 +299,37 @@ def _relative_variance() -> Expr:
 
 FIRST_RISE = 1 + rho**2 / (s.width * niw_variance)
 """|w_ni|^2 after the first saturated step over its start, for many neurons and any classes."""
+
+
+def first_rise(least: Expr | float) -> Expr:
+    """Return sigma_eps^2 at which `FIRST_RISE` is a margin, Gaussian noise.
+
+    Args:
+        least: The `margin`.
+    """
+    return (least - 1) * s.width * niw_variance * TURN_CE**2
+
+
 SMALL_OUTPUTS = {factor: 1 / (2 * s.d_out)}
 """Makes `SURGE_SQ` that of cross-entropy while the outputs are near 0: its Hessian there is
 (1 - 1/d_out)/d_out on all but the sum of outputs, half of the squared error's 2 c."""
 
 
 # ---- Several hidden layers
+
+
+def chain_step(depth: int) -> tuple[Matrix, Matrix]:
+    """Return the weights along one path through the network, and a saturated step of them.
+
+    The output is their product; the gradient that comes back has a fixed size, as in `neuron_step`.
+    A network is a sum of such paths, so that what its step does to sizes this one shows.
+
+    Args:
+        depth: Hidden layers.
+    """
+    weights = Matrix(sympy.symbols(f"theta0:{depth + 1}", real=True))
+    product = sympy.prod(weights)
+    return weights, weights.applyfunc(lambda w: w - side * rho * sympy.diff(product, w))
 
 
 def deep_curvature(depth: int) -> Expr:

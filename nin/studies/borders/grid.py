@@ -154,6 +154,69 @@ def with_images(base: Experiment) -> list[Experiment]:
     ]))  # fmt: skip
 
 
+def before_divergence(base: Experiment) -> list[Experiment]:
+    """Return the networks whose surge and catapult are compared with closed forms, for both losses.
+
+    Those with the squared error are among `with_images`; those with cross-entropy reach down to
+    learning rates at which the outputs are saturated.
+
+    Args:
+        base: What they share.
+
+    >>> len(before_divergence(IMAGES_BASE))
+    12
+    """
+    squares = [e for e in with_images(base) if e.loss == "mse" and e.d_in == base.d_in]
+    squares = [e for e in squares if e.width in (32, 128, 512)]
+    ce = dataclasses.replace(base, loss="ce")
+    return squares + factorial(ce, {"d_out": [2, 10], "eta": [0.0005, 0.005, 0.04]}, full=True)
+
+
+OTHER_KINDS: dict[str, dict[str, Any]] = {
+    "as above": {},
+    "GELU": {"activation": "gelu"},
+    "softplus": {"activation": "softplus"},
+    "NIWs of unit variance": {"niw_fan_in": "node"},
+    "NIWs of variance 1/N_w": {"niw_fan_in": "width"},
+    "truncated normal weights": {"init": "truncated"},
+}
+"""Activations that are a ReLU on the scale of strong noise, and other initial weights."""
+
+
+def of_other_kinds(base: Experiment) -> dict[tuple[str, str], Experiment]:
+    """Return networks of `OTHER_KINDS` by kind and loss; two classes for cross-entropy.
+
+    Args:
+        base: What they share.
+    """
+    losses = {"mse": base, "ce": dataclasses.replace(base, loss="ce", d_out=2)}
+    return {
+        (kind, loss): dataclasses.replace(e, **changes)
+        for loss, e in losses.items()
+        for kind, changes in OTHER_KINDS.items()
+    }
+
+
+DEEP_WIDTHS, DEEP_ETAS = (128, 512), (0.0025, 0.01, 0.04)
+"""Of the networks of two and three layers: all learning rates at the first width only."""
+
+
+def deeper(base: Experiment, widths: Sequence[int] = DEEP_WIDTHS) -> list[Experiment]:
+    """Return the networks of two and three layers of which it is asked where they are lost.
+
+    Args:
+        base: What they share.
+        widths: N_w; at all but the first there is one learning rate, the base's.
+
+    >>> len(deeper(IMAGES_BASE))
+    8
+    """
+    first, *others = (dataclasses.replace(base, loss="ce", width=width) for width in widths)
+    depths = {"depth": [2, 3]}
+    wider = [e for other in others for e in factorial(other, depths, full=True)]
+    return factorial(first, depths | {"eta": list(DEEP_ETAS)}, full=True) + wider
+
+
 def beyond_second_order() -> list[Experiment]:
     """Return the networks whose second order is asked at their border of divergence."""
     return [

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Sequence
 
 import numpy as np
 import torch
@@ -13,15 +14,20 @@ from nin.networks.mlp_stack import MLPStack
 from nin.networks.models import MLP
 from nin.networks.seeds import generator
 from nin.runs.bisection import find_border
-from nin.runs.phases import LAST, SURGE, Phase, phase_index
-from nin.studies.borders.search import BORDERS, TOLERANCE
+from nin.runs.phases import LAST, Phase, PhaseFinding, phase_index
+from nin.studies.borders.search import TOLERANCE, is_past
 from nin.studies.experiments import Experiment
 
 NODES = 16
 """Values of eps that stand for its law, each with every label."""
 
 
-def noise_only_borders(e: Experiment, steps: int, K: tuple[float, float]) -> dict[str, float]:
+def noise_only_borders(
+    e: Experiment,
+    steps: int,
+    K: tuple[float, float],
+    names: Sequence[str] = ("surge", "catapult", "divergent"),
+) -> dict[str, float]:
     """Find the borders of an experiment without its data, by bisection.
 
     The inputs are 0 and each value of eps comes with every label, so that labels say nothing of
@@ -32,24 +38,24 @@ def noise_only_borders(e: Experiment, steps: int, K: tuple[float, float]) -> dic
         e: The experiment with its seed; its own sigma_eps is of no account.
         steps: As many as the runs that are to be predicted have.
         K: Where to look, noise variances in Table 1's unit.
+        names: Of `nin.studies.borders.search.BORDERS`.
 
     Returns:
-        sigma_eps of ``"surge"``, ``"catapult"`` and ``"divergent"``; infinite where nothing begins
-        in the range, 0 where all of it is past the border.
+        sigma_eps by name; infinite where nothing begins in the range, 0 where all of it is past the
+        border.
     """
     low, high = (e.at(k).sigma_eps for k in K)
-    seen: dict[float, tuple[bool, int]] = {}
+    seen: dict[float, PhaseFinding] = {}
 
-    def is_past(border: str, sigma_eps: float) -> bool:
+    def look(sigma_eps: float) -> PhaseFinding:
         if sigma_eps not in seen:
             seen[sigma_eps] = _run(dataclasses.replace(e, sigma_eps=sigma_eps), steps)
-        surged, phase = seen[sigma_eps]
-        return surged if border == "surge" else phase >= list(Phase).index(Phase(border))
+        return seen[sigma_eps]
 
     found = {}
-    for name in BORDERS[1:]:
+    for name in names:
         border = find_border(
-            lambda s, name=name: np.array([is_past(name, float(s[0]))]),  # type: ignore[misc]
+            lambda s, name=name: np.array([is_past(name, look(float(s[0])))]),  # type: ignore[misc]
             low,
             high,
             1,
@@ -59,21 +65,24 @@ def noise_only_borders(e: Experiment, steps: int, K: tuple[float, float]) -> dic
     return found
 
 
-def _run(e: Experiment, steps: int) -> tuple[bool, int]:
-    """Train on noise alone; return whether the loss surged, and the phase's position."""
+def _run(e: Experiment, steps: int) -> PhaseFinding:
+    """Train on noise alone, and judge by the rule."""
     stack = MLPStack([blind(e)], e.criterion(), e.eta, "float32")
     eps = e.sigma_eps * quantiles(e.noise).repeat_interleave(e.d_out).unsqueeze(0)
     x, y = torch.zeros(*eps.shape, 1), torch.arange(e.d_out).repeat(NODES).unsqueeze(0)
     losses, norms = [], []
-    for _ in range(steps):
+    for step in range(steps):
         norms.append(float(stack.norms()["w_ni"]))
         losses.append(float(stack.step(x, y, eps)[0]))
         if not np.isfinite(losses[-1]):
-            return True, list(Phase).index(Phase.DIVERGENT)
+            nan = float("nan")
+            return PhaseFinding(Phase.DIVERGENT, nan, nan, nan, nan, step)
     w, loss = np.array(norms) / norms[0], np.array(losses) / losses[0]
-    numbers = (w.max(), w[-1], loss.max(), np.median(loss[-LAST:]), False)
-    phase = int(phase_index(*(np.asarray(n) for n in numbers)))
-    return bool(loss.max() > SURGE) or phase == list(Phase).index(Phase.DIVERGENT), phase
+    w_peak, w_end, loss_peak = float(w.max()), float(w[-1]), float(loss.max())
+    loss_end = float(np.median(loss[-LAST:]))
+    seen = (np.asarray(n) for n in (w_peak, w_end, loss_peak, loss_end, False))
+    phase = list(Phase)[int(phase_index(*seen))]
+    return PhaseFinding(phase, w_peak, w_end, loss_peak, loss_end, None)
 
 
 def blind(e: Experiment) -> MLP:

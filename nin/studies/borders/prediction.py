@@ -41,24 +41,44 @@ from nin.networks.data import Dataset
 from nin.networks.losses import MSE_NORMS
 from nin.studies.experiments import Experiment
 
+RECTIFIERS = ("relu", "gelu", "softplus")
+"""Activations that are a ReLU on the scale of strong noise."""
 
-def closed_border(e: Experiment) -> float:
-    """Return sigma_eps at which one hidden ReLU layer diverges, from sizes and learning rate alone.
 
-    For the squared error that is the form for finite layers; for cross-entropy rho = sqrt(2), which
-    holds for two classes and noise alone (`nin.theory.closed_borders`).
+def closed_border(e: Experiment, border: str = "divergent") -> float:
+    """Return sigma_eps at a border of one hidden layer, from sizes and learning rate alone.
+
+    For the squared error these are the forms for finite layers. For cross-entropy, divergence is
+    rho = sqrt(2), which holds for two classes and noise alone; the catapult is the first saturated
+    step's, in the limit of small eta; and the surge is that of outputs which stay small, which they
+    do not (`nin.theory.closed_borders`).
 
     Args:
-        e: An experiment with one hidden ReLU layer, the node wired to it, and Gaussian noise.
+        e: An experiment with one hidden layer of `RECTIFIERS`, the node wired to it, and Gaussian
+            noise.
+        border: ``"surge"``, ``"catapult"`` or ``"divergent"``.
 
     Raises:
-        ValueError: If it is another network.
+        ValueError: If it is another network, or there is no such border.
     """
-    _check_halves(e)
+    if (e.depth, e.layer) != (1, "layers.0") or e.activation not in RECTIFIERS:
+        raise ValueError(
+            f"closed forms are for one hidden layer of {', '.join(RECTIFIERS)}, with the node "
+            f"wired to it, not depth {e.depth}, {e.activation!r}, {e.layer!r}"
+        )
     niw_variance = {"layer": 1 / e.d_in, "node": 1.0, "width": 1 / e.width}[e.niw_fan_in]
     factor = MSE_NORMS[e.mse_norm](e.d_out)
-    borders = layer_borders(e.width, e.d_in, e.d_out, e.eta, niw_variance, factor)
-    return borders.divergent_finite if e.loss == "mse" else borders.two_classes
+    at = layer_borders(e.width, e.d_in, e.d_out, e.eta, niw_variance, factor)
+    mse = {
+        "surge": at.divergent_finite * np.sqrt(GROWTH / LAMBDA_DIV),
+        "catapult": at.counted_catapult,
+        "divergent": at.divergent_finite,
+    }
+    ce = {"surge": at.small_outputs, "catapult": at.first_rise, "divergent": at.two_classes}
+    said = mse if e.loss == "mse" else ce
+    if border not in said:
+        raise ValueError(f"border must be one of {tuple(said)}, not {border!r}")
+    return float(said[border])
 
 
 def halves(e: Experiment) -> Prediction:

@@ -21,7 +21,7 @@ from nin.folders import RESULTS
 from nin.networks.data import Dataset
 from nin.runs.bisection import find_border
 from nin.runs.history import History
-from nin.runs.phases import SURGE, Phase, PhaseFinding, classify_phase
+from nin.runs.phases import SURGE, Phase, PhaseFinding, classify_phase, is_lost
 from nin.studies.arrays import NEVER
 from nin.studies.experiments import Experiment
 from nin.studies.records import Made
@@ -45,8 +45,9 @@ K_RANGE = {"mse": (0.5, 2000.0), "ce": (0.005, 50.0)}
 """Where to look for borders, in Table 1's unit: wide enough for all that is varied."""
 FIRST_STEP = 0.1
 """In ln(sigma_eps), of a search that starts from a prediction: most are not further off."""
-BORDERS = ("decay", "surge", "catapult", "divergent")
-"""What begins at each border: three phases, and the surge of the noisy loss, whatever w_ni does."""
+BORDERS = ("decay", "surge", "catapult", "divergent", "lost")
+"""What begins at each border: three phases, the surge of the noisy loss, whatever w_ni does, and
+runs that do not come back, whatever their loss does."""
 _NUMBERS = ("w_peak", "w_end", "loss_peak", "loss_end")
 
 
@@ -64,6 +65,8 @@ def is_past(border: str, f: PhaseFinding) -> bool:
         raise ValueError(f"border must be one of {BORDERS}, not {border!r}")
     if border == "surge":
         return f.phase == Phase.DIVERGENT or f.loss_peak > SURGE
+    if border == "lost":
+        return bool(is_lost(np.asarray(f.w_end), np.asarray(f.diverged_step is not None)))
     order = list(Phase)
     return order.index(f.phase) >= order.index(Phase(border))
 
@@ -104,6 +107,7 @@ class Trials:
     Attributes:
         asked: What they are of.
         found: What was seen, by sigma_eps.
+        looked: The sigma_eps that have been asked for, on record or not.
         made: How the last of them were made; ``"seconds"`` is the training time of all.
     """
 
@@ -118,6 +122,7 @@ class Trials:
             RecordError: If the record is damaged, or of something else.
         """
         self.asked, self.shelf = asked, shelf
+        self.looked: set[float] = set()
         self._fill(read_rows(asked.stem, asked, shelf))
 
     def look(self, sigma_eps: float) -> PhaseFinding:
@@ -129,6 +134,7 @@ class Trials:
         """
         # Six digits, so that the last bit of a processor's exp() asks for no new training.
         sigma_eps = float(f"{sigma_eps:.6g}")
+        self.looked.add(sigma_eps)
         if sigma_eps not in self.found or self.shelf.is_stale(self._at[sigma_eps]):
             if not self.shelf.may_make:
                 e = self.asked.experiment
