@@ -39,7 +39,8 @@ def median_and_range(values: npt.ArrayLike) -> str:
     >>> median_and_range([3.0, 1.0, 2.0])
     '2 (1 to 3)'
     """
-    return f"{np.median(values):.3g} ({np.min(values):.3g} to {np.max(values):.3g})"
+    v = np.asarray(values, float)
+    return f"{np.median(v):.3g} ({v.min():.3g} to {v.max():.3g})"
 
 
 def two_digits(value: float, err: float, n: int) -> str:
