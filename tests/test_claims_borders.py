@@ -40,25 +40,37 @@ def page_defaults(name: str = "network_borders") -> dict[str, object]:
     return found
 
 
-def test_the_page_shows_by_default_what_the_claims_read() -> None:
+def test_the_pages_show_by_default_what_the_claims_read() -> None:
     p = page_defaults()
     assert tuple(p["seeds"]) == sets.TABLE1_SEEDS
     assert (p["tolerance"], p["coarse"]) == (sets.FINE, sets.COARSE)
     assert {"fig2": p["steps_mse"], "fig3": p["steps_ce"]} == sets.TABLE1_STEPS
     assert (p["width"], p["eta"], p["batch_size"]) == (FIG2.width, FIG2.eta, FIG2.batch_size)
+    p = page_defaults("predicted_borders")
     named = {"width": "widths", "eta": "etas", "batch_size": "batch_sizes", "depth": "depths"}
     named |= {"activation": "activations", "loss": "losses"}
     assert {field: p[name] for field, name in named.items()} == sets.FACTORIAL_LEVELS
-    assert p["factorial_steps"] == sets.FACTORIAL_STEPS
+    assert p["factorial_steps"] == sets.FACTORIAL_STEPS and p["coarse"] == sets.COARSE
     assert tuple(p["decay_steps"]) == sets.DECAY_STEPS
+    assert tuple(p["factorial_seeds"]) == sets.FACTORIAL_SEEDS
+    assert tuple(p["parts_eta"]) == sets.PARTS_ETA
+    p = page_defaults("activations")
     assert tuple(p["bounded_sigma_eps"]) == sets.BOUNDED_SIGMA_EPS
     assert tuple(p["bounded_epochs"]) == sets.BOUNDED_EPOCHS
     assert p["bounded_long"] == sets.BOUNDED_LONG
-    assert tuple(p["factorial_seeds"]) == sets.FACTORIAL_SEEDS
+    assert (p["steps"], p["coarse"]) == (sets.FACTORIAL_STEPS, sets.COARSE)
     assert tuple(p["beyond_seeds"]) == sets.BEYOND_SEEDS
-    assert tuple(p["parts_eta"]) == sets.PARTS_ETA
+    assert tuple(p["seeds"]) == sets.FACTORIAL_SEEDS
+
+
+@pytest.mark.parametrize(
+    ("page", "prefix"), [("network_borders", "small_"), ("predicted_borders", "factorial_"),
+                         ("activations", "")],
+)  # fmt: skip
+def test_the_smaller_network_is_the_same_on_all_pages(page: str, prefix: str) -> None:
+    p = page_defaults(page)
     for field in ("width", "eta", "batch_size"):
-        assert p[f"factorial_{field}"] == getattr(sets.FACTORIAL_BASE, field)
+        assert p[prefix + field] == getattr(sets.FACTORIAL_BASE, field)
 
 
 @pytest.mark.parametrize("name", ["fig2", "fig3"])
@@ -78,10 +90,10 @@ def test_what_is_not_on_record_is_an_error_and_not_a_training() -> None:
 
 
 def test_the_full_factorial_s_parameters_are_accepted() -> None:
-    page = PAGES / "network_borders.ipynb"
+    page = PAGES / "predicted_borders.ipynb"
     file = PAGES.parents[1] / "params" / "borders_full.yml"
     given = yaml.safe_load(file.read_text(encoding="utf8"))
-    p = page_defaults() | check_parameters(given, page_parameters(page))
+    p = page_defaults("predicted_borders") | check_parameters(given, page_parameters(page))
     named = {"width": "widths", "eta": "etas", "batch_size": "batch_sizes", "depth": "depths"}
     named |= {"activation": "activations", "loss": "losses"}
     grid = sets.factorial(sets.FACTORIAL_BASE, {f: p[n] for f, n in named.items()}, p["full"])
@@ -89,8 +101,6 @@ def test_the_full_factorial_s_parameters_are_accepted() -> None:
     assert {e.width for e in grid} >= {2048} and {e.batch_size for e in grid} >= {1000}
     for e in grid:
         Searching(e, p["factorial_steps"])
-    for steps in p["lengths"]:
-        Searching(sets.FACTORIAL_BASE, steps)
 
 
 def test_the_middle_is_a_geometric_mean_over_seeds_that_have_a_border() -> None:

@@ -7,7 +7,7 @@ import dataclasses
 import numpy as np
 import pytest
 
-from nin.companion.comparisons import against_closed_form, compare
+from nin.companion.comparisons import against_closed_form, compare, missed
 from nin.studies.borders.forecasts import Forecast
 from nin.studies.borders.prediction import closed_border
 from nin.studies.experiments import FIG2, FIG3, Experiment
@@ -54,3 +54,20 @@ def test_where_a_method_says_nothing_nothing_is_compared() -> None:
     deep = dataclasses.replace(FIG3, depth=2)
     measured = {deep: {"divergent": np.full(3, 2.0)}}
     assert compare(measured, {deep: forecast(deep)}, "halves", "divergent") == ([], [])
+
+
+def test_a_border_is_missed_by_more_than_a_factor_or_where_none_is_predicted() -> None:
+    near, far, none = (dataclasses.replace(FIG2, width=w) for w in (64, 128, 256))
+    measured = {
+        e: {"catapult": np.ones(3), "divergent": np.full(3, 2.0)} for e in (near, far, none)
+    }
+    predicted = {
+        near: forecast(near, catapult=[1.05] * 3, divergent=[1.9] * 3),
+        far: forecast(far, catapult=[0.95] * 3, divergent=[2.5] * 3),
+        none: forecast(none, catapult=[1.0] * 3, divergent=[np.inf] * 3),
+    }
+    found = missed(measured, predicted, "noise only", 1.1)
+    assert [(e, border, there) for e, border, there, _ in found] == [
+        (far, "divergent", pytest.approx(2)), (none, "divergent", pytest.approx(2))
+    ]  # fmt: skip
+    assert found[0][3] == pytest.approx(2.5) and np.isnan(found[1][3])

@@ -132,14 +132,19 @@ def test_where_nothing_is_reached_the_figure_is_drawn_without_points(axes) -> No
 
 def test_a_memory_is_drawn_by_its_kind_from_the_first_step_on(axes) -> None:
     def memory(scale: float) -> Memory:
-        w_ni, loss = scale * np.ones((2, 3)), scale * np.full((2, 2), 0.1)
+        w_ni, off = scale * np.ones((2, 3)), scale * np.full((2, 2), 0.1)
         steps = {"step": np.array([0, 1, 2]), "eval_step": np.array([0, 2])}
-        return Memory(**steps, w_ni=w_ni, loss=w_ni, clean={"train_loss": loss},
-                      end_loss={}, end_accuracy={}, made={})  # fmt: skip
+        ends = {"own": scale * np.array([0.1, 0.3]), "fresh": scale * np.array([7.0, 9.0])}
+        return Memory(**steps, w_ni=w_ni, loss=2 * w_ni, clean={"train_loss": off},
+                      end_loss=ends, end_accuracy={}, made={})  # fmt: skip
 
     draw_memories(axes, {False: memory(1.0), True: memory(3.0)})
     losses, norms = (lines(ax) for ax in axes)
-    np.testing.assert_allclose(losses["re-randomised NIN"], [(0.7, 0.1), (2, 0.1)])
+    np.testing.assert_allclose(losses["re-randomised NIN, noise on"], [(0.7, 2), (1, 2), (2, 2)])
+    np.testing.assert_allclose(losses["re-randomised NIN, noise off"], [(0.7, 0.1), (2, 0.1)])
     np.testing.assert_allclose(norms["fixed NIN"], [(0.7, 3), (1, 3), (2, 3)])
     for line, color in zip(axes[1].lines, (NIW, NIW_FIXED), strict=True):
         assert same_color(line.get_color(), color)
+    ends = {c.get_label(): c.lines[0].get_ydata()[0] for c in axes[0].containers}
+    assert ends["fixed NIN, own noise at the end"] == pytest.approx(0.6)
+    assert ends["re-randomised NIN, fresh noise at the end"] == pytest.approx(8)

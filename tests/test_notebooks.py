@@ -282,7 +282,7 @@ def test_every_parameter_file_fits_a_page() -> None:
     smoke = {f"smoke_{name}": known for name, known in pages.items()}
     assert {f.stem for f in files} == set(smoke) | {"borders_full"}
     for file in files:
-        known = smoke.get(file.stem, pages["network_borders"])
+        known = smoke.get(file.stem, pages["predicted_borders"])
         assert check_parameters(yaml.safe_load(file.read_text(encoding="utf8")), known)
 
 
@@ -301,6 +301,8 @@ BAD = {
     "curvature": {"draws": 0},
     "image_borders": {"steps": 1},
     "network_borders": {"at_scale": ["none such"]},
+    "predicted_borders": {"decay_steps": [1]},
+    "activations": {"bounded_sigma_eps": [-1.0]},
     "one_run": {"activation": "none such"},
 }
 """What only a later cell of a page uses."""

@@ -69,6 +69,33 @@ def compare(
     return points, lost
 
 
+def missed(
+    measured: Mapping[Experiment, Mapping[str, np.ndarray]],
+    predicted: Mapping[Experiment, Forecast],
+    method: str,
+    by: float,
+) -> list[tuple[Experiment, str, float, float]]:
+    """Return the upper borders that a method misses, with both of their places in sigma_eps.
+
+    Args:
+        measured: As for `compare`.
+        predicted: As for `compare`.
+        method: As for `compare`.
+        by: A factor in sigma_eps; what is predicted within it is not missed.
+
+    Returns:
+        Configuration, border, measured and predicted; NaN where none is predicted.
+    """
+    found: list[tuple[Experiment, str, float, float]] = []
+    for e, borders in measured.items():
+        said = predicted[e].borders(method)
+        for border in [b for b in ("catapult", "divergent") if b in said]:
+            there, here = middle(borders[border])[0], middle(said[border])[0]
+            if np.isfinite(there) and not 1 / by < here / there < by:
+                found.append((e, border, there, here))
+    return found
+
+
 @dataclass(frozen=True)
 class Shift:
     """What images do to a border.

@@ -33,6 +33,16 @@ def mean_text(
     return f"{value:{digits}}" + (f"{sign}{err:{err_digits}}" if np.size(values) > 1 else "")
 
 
+def median_and_range(values: npt.ArrayLike) -> str:
+    """Write the median of values to three digits, and between which they lie.
+
+    >>> median_and_range([3.0, 1.0, 2.0])
+    '2 (1 to 3)'
+    """
+    v = np.asarray(values, float)
+    return f"{np.median(v):.3g} ({v.min():.3g} to {v.max():.3g})"
+
+
 def two_digits(value: float, err: float, n: int) -> str:
     """Write a value with its error, both to the error's second digit, and how many it is from.
 

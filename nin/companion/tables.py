@@ -12,6 +12,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from html import escape
 from io import StringIO
+from math import isfinite
 from urllib.parse import quote
 
 from nin.companion.digits import number_text, with_error
@@ -140,10 +141,13 @@ def _column_texts(cells: Sequence[Cell]) -> list[str]:
 
     >>> _column_texts([0.899, 0.9, 1.0]), _column_texts([1e-4, 2e-4])
     (['0.899', '0.900', '1.000'], ['10⁻⁴', '2 × 10⁻⁴'])
+    >>> _column_texts([0.554, 0.491, float("nan")])
+    ['0.554', '0.491', '–']
     """
     texts = [_text(cell) for cell in cells]
     sizes = [abs(cell) for cell in cells if not isinstance(cell, str | tuple)]
-    alike = len(sizes) == len(cells) and 1e-3 <= min(sizes) <= max(sizes) < 10 * min(sizes)
+    numbers = len(sizes) == len(cells) and all(map(isfinite, sizes))
+    alike = numbers and 1e-3 <= min(sizes) <= max(sizes) < 10 * min(sizes)
     if alike and max(sizes) < 1000:
         decimals = max(len(text.partition(".")[2]) for text in texts)
         return [f"{cell:.{decimals}f}".replace("-", "−") for cell in cells]

@@ -10,7 +10,13 @@ import torch
 
 from nin.companion.claims.finding import Cell, Finding, Verdict
 from nin.companion.claims.ledger import SIGMAS, claim
-from nin.companion.claims.phase_borders import LOSSES, NEAR, border_ratios
+from nin.companion.claims.phase_borders import (
+    ACTIVATIONS,
+    LOSSES,
+    NEAR,
+    PREDICTED,
+    border_ratios,
+)
 from nin.companion.claims.table1 import PAGES, SEEDS, SWEEPS, at, sweep, table1_histories
 from nin.linear import plane
 from nin.linear.model import simulate
@@ -31,12 +37,11 @@ from nin.studies.borders.grid import (
     FACTORIAL_STEPS,
     beyond_second_order,
 )
-from nin.studies.borders.search import BORDERS_SHELF, find_borders
+from nin.studies.borders.search import ACTIVATIONS_SHELF, PREDICTED_SHELF, find_borders
 from nin.studies.borders.second_order import share_of_border
 from nin.studies.experiments import FIG3, TABLE1, experiment
 from nin.studies.study import images_of
 
-PAGE = "figures/network_borders"
 SIMILAR = 2.0
 """Borders of decay are similar within this factor in sigma_eps."""
 _FIRST = FACTORIAL_BASE.eta, FACTORIAL_BASE.batch_size, FACTORIAL_BASE.activation
@@ -123,12 +128,12 @@ def catapult_ce() -> Finding:
     "A network that is not linear may also diverge because the loss to second order in the noise "
     "is no good approximation any more.",
     "Sec. 3",
-    PAGE,
+    ACTIVATIONS,
 )
 def second_order() -> Finding:
     """Ask at each border of divergence whether the second order alone would diverge there."""
     shares = share_of_border(
-        beyond_second_order(), BEYOND_SEEDS, FACTORIAL_STEPS, BORDERS_SHELF,
+        beyond_second_order(), BEYOND_SEEDS, FACTORIAL_STEPS, ACTIVATIONS_SHELF,
         K=BEYOND_K, tolerance=COARSE,
     )  # fmt: skip
     cells = []
@@ -164,7 +169,7 @@ def second_order() -> Finding:
     "The decoupled and the decay phase lie at similar noise in the linear model and in networks; "
     "the borders above them move.",
     "Sec. 3",
-    PAGE,
+    PREDICTED,
 )
 def scaled_borders() -> Finding:
     """Compare borders with what the linear model's rules say: half-lives, and curvature 4."""
@@ -172,9 +177,9 @@ def scaled_borders() -> Finding:
     linear = {steps: linear_decay_border(steps) for steps in DECAY_STEPS}
     for loss, steps in itertools.product(FACTORIAL_LEVELS["loss"], DECAY_STEPS):
         e = dataclasses.replace(FACTORIAL_BASE, loss=loss)
-        said = forecast(e, FACTORIAL_SEEDS, FACTORIAL_STEPS, BORDERS_SHELF)
+        said = forecast(e, FACTORIAL_SEEDS, FACTORIAL_STEPS, PREDICTED_SHELF)
         found = find_borders(
-            [e], ["decay"], FACTORIAL_SEEDS, steps, BORDERS_SHELF, K=DECAY_K, tolerance=COARSE
+            [e], ["decay"], FACTORIAL_SEEDS, steps, PREDICTED_SHELF, K=DECAY_K, tolerance=COARSE
         )
         off = found[e]["decay"] / said.decay(steps)
         setting = {"border": "decay", "loss": loss, "N_w": e.width, "depth": e.depth}

@@ -33,10 +33,17 @@ from nin.studies.borders.grid import (
 )
 from nin.studies.borders.image_parts import PARTS, borders_by_part
 from nin.studies.borders.saturation import BOUNDED, Outcomes, outcomes
-from nin.studies.borders.search import BORDERS_SHELF, K_RANGE, find_borders
+from nin.studies.borders.search import (
+    ACTIVATIONS_SHELF,
+    BORDERS_SHELF,
+    K_RANGE,
+    PREDICTED_SHELF,
+    find_borders,
+)
 from nin.studies.experiments import FIG2, TABLE1, Experiment
 
-PAGE = "figures/network_borders"
+PAGE, PREDICTED = "figures/network_borders", "figures/predicted_borders"
+ACTIVATIONS = "figures/activations"
 UPPER = ("catapult", "divergent")
 NEAR = 1.1
 """A prediction is near within this factor in sigma_eps: three seeds and brackets make 4 % of it."""
@@ -56,7 +63,7 @@ def factorial_borders() -> dict[Experiment, dict[str, np.ndarray]]:
     """Return the upper borders of each configuration of the factorial, (seeds,) each."""
     grid = factorial(FACTORIAL_BASE, FACTORIAL_LEVELS)
     return find_borders(
-        grid, UPPER, FACTORIAL_SEEDS, FACTORIAL_STEPS, BORDERS_SHELF, tolerance=COARSE
+        grid, UPPER, FACTORIAL_SEEDS, FACTORIAL_STEPS, PREDICTED_SHELF, tolerance=COARSE
     )
 
 
@@ -64,7 +71,7 @@ def factorial_borders() -> dict[Experiment, dict[str, np.ndarray]]:
 def factorial_forecasts() -> dict[Experiment, Forecast]:
     """Return the predictions for each configuration of the factorial."""
     grid = factorial(FACTORIAL_BASE, FACTORIAL_LEVELS)
-    return {e: forecast(e, FACTORIAL_SEEDS, FACTORIAL_STEPS, BORDERS_SHELF) for e in grid}
+    return {e: forecast(e, FACTORIAL_SEEDS, FACTORIAL_STEPS, PREDICTED_SHELF) for e in grid}
 
 
 def border_ratios(method: str, border: str) -> dict[Experiment, np.ndarray]:
@@ -127,7 +134,7 @@ def table_1_mse() -> Finding:
     "C11-NET",
     "The initial weights tell at which noise the phases of a network end.",
     "Sec. 3",
-    PAGE,
+    PREDICTED,
 )
 def predictable() -> Finding:
     """Compare measured borders with two predictions from the initial weights."""
@@ -158,7 +165,7 @@ def predictable() -> Finding:
 def _what_images_do() -> str:
     """Say by how much each part of the images raises cross-entropy's border of divergence."""
     seen = borders_by_part(parts_grid(), FACTORIAL_SEEDS, FACTORIAL_STEPS, PARTS_K, COARSE,
-                           BORDERS_SHELF)  # fmt: skip
+                           PREDICTED_SHELF)  # fmt: skip
     words = []
     for e, borders in seen.items():
         K = np.mean(borders**2, 1) / e.unit
@@ -176,7 +183,7 @@ def _what_images_do() -> str:
     "C22",
     "Activation, loss, batch size, width and depth move the borders, but the phases persist.",
     "Sec. 3, App. A",
-    PAGE,
+    PREDICTED,
 )
 def phases_persist() -> Finding:
     """Measure the catapult window of each configuration that can diverge."""
@@ -219,7 +226,7 @@ def _varied(c: Cell) -> str:
     "C23",
     "With a bounded activation the network fails by saturation where others diverge.",
     "Footnote 7",
-    PAGE,
+    ACTIVATIONS,
 )
 def bounded_activations() -> Finding:
     """Look for borders of bounded activations, and at their runs where ReLU's are lost.
@@ -265,7 +272,7 @@ def bounded_outcomes(loss: str, activation: str) -> tuple[Outcomes, Outcomes]:
     e = dataclasses.replace(FACTORIAL_BASE, loss=loss, activation=activation)
     strengths = BOUNDED_SIGMA_EPS, BOUNDED_SIGMA_EPS[-BOUNDED_LONG:]
     short, long = (
-        outcomes(e, sigma_eps, FACTORIAL_SEEDS, epochs, BORDERS_SHELF)
+        outcomes(e, sigma_eps, FACTORIAL_SEEDS, epochs, ACTIVATIONS_SHELF)
         for sigma_eps, epochs in zip(strengths, BOUNDED_EPOCHS, strict=True)
     )
     return short, long

@@ -7,6 +7,12 @@ from nin.companion.figures.border_bars import (
     draw_comparison,
     draw_outcomes,
 )  # fmt: skip
+from nin.companion.figures.border_dots import (
+    draw_beyond,
+    draw_choices,
+    draw_curvatures,
+    draw_spreads,
+)  # fmt: skip
 from nin.companion.figures.decays import draw_decays, draw_memories, draw_times
 from nin.companion.figures.halving import SHARES, draw_halving, shares
 from nin.companion.figures.panels import (
@@ -15,6 +21,7 @@ from nin.companion.figures.panels import (
     draw_phases,
     draw_two_bars,
 )  # fmt: skip
+from nin.companion.figures.powers import draw_powers
 from nin.companion.figures.rates import (
     PREDICTIONS,
     add_ratio_legend,
@@ -30,9 +37,9 @@ from nin.companion.figures.style import NEXT, NIW, PHASE_COLORS, SIGMA_EPS, TEST
 
 __all__ = [
     "ACTIVATION_COLORS", "NEXT", "NIW", "PHASE_COLORS", "PREDICTIONS", "SHARES", "SIGMA_EPS",
-    "TEST", "TRAIN", "add_legend", "add_ratio_legend", "add_slope_legend", "draw_bias",
-    "draw_borders", "draw_comparison", "draw_costs", "draw_decays", "draw_first_steps",
-    "draw_halving", "draw_memories", "draw_outcomes", "draw_phase_bar", "draw_phases", "draw_pulls",
-    "draw_ratios", "draw_slopes", "draw_times", "draw_two_bars", "draw_window", "shares",
-    "use_style",
+    "TEST", "TRAIN", "add_legend", "add_ratio_legend", "add_slope_legend", "draw_beyond",
+    "draw_bias", "draw_borders", "draw_choices", "draw_comparison", "draw_costs", "draw_curvatures",
+    "draw_decays", "draw_first_steps", "draw_halving", "draw_memories", "draw_outcomes",
+    "draw_phase_bar", "draw_phases", "draw_powers", "draw_pulls", "draw_ratios", "draw_slopes",
+    "draw_spreads", "draw_times", "draw_two_bars", "draw_window", "shares", "use_style",
 ]  # fmt: skip

@@ -9,7 +9,7 @@ import numpy as np
 from matplotlib.axes import Axes
 
 from nin.companion.figures.style import NIW, NIW_FIXED, PHASE_COLORS, SIGMA_EPS, TEST, TRAIN
-from nin.runs.averages import course, mean
+from nin.runs.averages import course, mean, running_median
 from nin.runs.decay_fit import DecayFit
 from nin.runs.history import History
 from nin.runs.phases import Phase
@@ -145,15 +145,29 @@ def _draw_points(ax: Axes, x: np.ndarray, each: Sequence[np.ndarray], **style: A
 
 
 def draw_memories(axes: Sequence[Axes], memories: Mapping[bool, Memory]) -> None:
-    """Draw training loss without noise and |w_ni| of runs with some labels wrong.
+    """Draw training losses and |w_ni| of runs with some labels wrong.
+
+    Solid, the loss of the batches with the noise they were trained with, which is each image's own
+    if the NIN is fixed (a running median over five records: batches differ); dashed, the loss of
+    all images without noise. What all images lose at the end is marked: filled, with their own
+    noise; hollow, with fresh noise.
 
     Args:
-        axes: Two, in this order.
+        axes: Two, for losses and norms.
         memories: By whether the NIN is fixed.
     """
     for fixed, m in memories.items():
         kind, color = (FIXED, NIW_FIXED) if fixed else (ANEW, NIW)
-        drawn = (m.eval_step, m.clean["train_loss"]), (m.step, m.w_ni)
-        for ax, (step, values) in zip(axes, drawn, strict=True):
-            x = np.maximum(step, 0.7)  # step 0 on a logarithmic axis
-            draw_mean(ax, x, values, alpha=0.25, color=color, label=f"{kind} NIN")
+        step, eval_step = (np.maximum(s, 0.7) for s in (m.step, m.eval_step))  # 0 has no logarithm
+        lines = (
+            (axes[0], step, running_median(m.loss), "-", f"{kind} NIN, noise on"),
+            (axes[0], eval_step, m.clean["train_loss"], "--", f"{kind} NIN, noise off"),
+            (axes[1], step, m.w_ni, "-", f"{kind} NIN"),
+        )
+        for ax, x, values, fmt, label in lines:
+            draw_mean(ax, x, values, fmt, alpha=0.25, color=color, label=label)
+        for name, face in (("own", color), ("fresh", "white")):
+            value, err = mean(m.end_loss[name])
+            label = f"{kind} NIN, {name} noise at the end"
+            style: dict[str, Any] = {"color": color, "mfc": face, "label": label}
+            axes[0].errorbar(step[-1] * 1.3, value, err, fmt="o", ms=5, clip_on=False, **style)

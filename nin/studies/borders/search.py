@@ -39,6 +39,9 @@ from nin.studies.study import (
 from nin.studies.sweep import kept_all
 
 BORDERS_SHELF = Shelf(RESULTS / "borders", "network_borders", may_make=False)
+PREDICTED_SHELF = dataclasses.replace(BORDERS_SHELF, page="predicted_borders")
+ACTIVATIONS_SHELF = dataclasses.replace(BORDERS_SHELF, page="activations")
+"""One folder, and the pages that make what lies in it."""
 TOLERANCE = 0.02
 """Of sigma_eps, relative: half the spread over seeds, or less."""
 K_RANGE = {"mse": (0.5, 2000.0), "ce": (0.005, 50.0)}

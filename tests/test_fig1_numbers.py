@@ -1,0 +1,87 @@
+"""The numbers of Fig. 1 (right): powers, kinds of arithmetic, half-lives and floors."""
+
+from __future__ import annotations
+
+import dataclasses
+
+import matplotlib.pyplot as plt
+import numpy as np
+import pytest
+from scipy import stats
+
+from nin.companion.figures.powers import draw_powers
+from nin.companion.local_power import measured_powers
+from nin.companion.precision_gaps import overall, precision_gap
+from nin.companion.rest_tables import FLOOR_HEADS, floor_cells, halving_table
+from nin.runs.phases import Phase
+from nin.studies.borders.prediction import initial_rate
+from nin.studies.experiments import FIG1
+from nin.studies.half_lives import Halved
+from nin.studies.study import images
+from nin.studies.windows import Course
+
+SIGMA = np.array([1.0, 2.0, 4.0])
+
+
+def test_a_power_law_has_its_power_everywhere_and_nothing_is_said_of_what_is_not_reached() -> None:
+    scatter = np.array([1.0, 1.1, 0.9])
+    tau = 100 * SIGMA[:, None] ** -2 * scatter
+    never = tau.copy()
+    never[0, 1] = np.inf
+    found = measured_powers(SIGMA, {0.5: tau, 0.45: never})
+    assert [(q.share, q.low, q.high) for q in found] == [(0.5, 1, 2), (0.5, 2, 4), (0.45, 2, 4)]
+    for q in found:
+        assert (q.value, q.err) == (pytest.approx(-2), pytest.approx(0, abs=1e-12))
+
+
+def test_a_power_is_drawn_between_its_strengths() -> None:
+    _, ax = plt.subplots()
+    draw_powers(ax, measured_powers(SIGMA, {0.5: SIGMA[:, None] ** np.array([-1.0, -3.0])}), -2)
+    [container] = ax.containers
+    np.testing.assert_allclose(container.lines[0].get_xydata(), [(2**0.5, -2), (8**0.5, -2)])
+    plt.close()
+
+
+def test_gaps_are_those_of_the_same_seeds_and_seeds_scatter_over_all() -> None:
+    coarse = np.array([10.0, 20.0, 40.0])
+    gap = precision_gap("w_ni", 0.1, coarse, np.array([5.0, 40.0]), [0, 2])
+    assert gap is not None
+    np.testing.assert_allclose(np.exp(gap.gaps), [2, 1])
+    assert gap.variance == pytest.approx(np.log(2) ** 2)  # the logarithms deviate by ln 2
+    rms, shift, seeds, n = overall([gap])
+    assert (rms, shift) == (pytest.approx(np.log(2) / 2**0.5), pytest.approx(np.log(2) / 2))
+    assert (seeds, n) == (pytest.approx(np.log(2)), 2)
+
+
+def test_a_time_that_is_missing_has_no_gap() -> None:
+    assert precision_gap("w_ni", 0.1, np.array([1.0, np.inf]), np.ones(1), [0]) is None
+
+
+def test_a_half_life_is_over_that_of_the_curvature_at_the_start() -> None:
+    data = images("std", 0)
+    small = dataclasses.replace(FIG1, width=16, depth=1)
+    runs = []
+    for seed, factor in ((0, 1.0), (1, 3.0)):
+        e = small.at(0.1, seed=seed)
+        steps = factor * np.log(2) / (initial_rate(e, data) * e.sigma_eps**2)
+        parts = {"curvature": 2.0, "kinks": 0.5, "bend": -1.0, "kick": 0.0}
+        runs.append(Halved(e, steps, 0.0, np.log(2), 0.0, parts, {}))
+    [row] = halving_table({"small": runs}, data).rows()
+    assert row[1] == pytest.approx((2, 1))  # 1 and 3 times
+    scaled = 2 / np.log(2) / np.array([1, 3])
+    assert row[2] == pytest.approx((scaled.mean(), stats.sem(scaled)))
+    assert row[3] == pytest.approx((2 / np.log(2), 0))
+    assert row[6] == pytest.approx((1 - 1.5 / np.log(2), 0))
+
+
+def test_where_the_walk_makes_up_for_the_pull_the_floor_is_the_length() -> None:
+    ones = np.ones((1, 4))
+    steps = {"pull": ones, "fall": 0 * ones, "kick": 0 * ones, "curvature": ones, "kinks": 0 * ones}
+    points = ("exact", "averaged", "trace", "reach", "loss", "step", "w_ni")
+    one = {name: np.ones(1) for name in points} | {"size": np.array([0.3])}
+    course = Course(FIG1, (0,), **steps, bend=-ones, **one, phase=Phase.DECAY, made={})
+    size, floor, ratio, pull, walk = floor_cells([course, course], 0)
+    assert len(FLOOR_HEADS) == 5
+    for (value, err), expected in ((size, 0.3), (floor, 0.3), (ratio, 1)):
+        assert (value, err) == (pytest.approx(expected), pytest.approx(0, abs=1e-12))
+    assert (pull[0], walk) == (pytest.approx(1), pytest.approx(1))
