@@ -15,7 +15,7 @@ PAGES = {
     "3": "linear_model#eq-3",
     "fn-4-gradient": "derivation#footnote-4",
     "fn-4-hessian": "derivation#footnote-4",
-    "sigma-dec": "phases#sigma-dec",
+    "sigma-dec": "decoupled#sigma-dec",
     "sigma-cat": "phases#sigma-cat",
     "sigma-div": "phases#sigma-div",
 }

@@ -69,7 +69,7 @@ WALKERS = [(0.9, 0.2, 1.0), (0.4, 0.4, 1.0), (0.3, 1.1, 1.0), (-0.5, 0.8, 1.0), 
     "In the decoupled phase the noise weight walks at random, each step of the size of the local "
     "gradient term.",
     "Sec. 3",
-    "phases#sigma-dec",
+    "decoupled#sigma-dec",
 )
 def random_walk() -> Finding:
     """Compare the variance after learning with the sum of all kicks.

@@ -181,7 +181,7 @@ def _data_weights(a: LinearRuns, b: LinearRuns) -> list[tuple[np.ndarray, np.nda
     "A noise weight that grows until the decoupled phase is left is quickly brought back by the "
     "curvature term.",
     "footnote 5",
-    "phases#footnote-5",
+    "decoupled#footnote-5",
 )
 def brought_back() -> Finding:
     """Start with a noise weight three times the size at which its pull equals its kick.

@@ -151,7 +151,7 @@ def ratio_of_times() -> Finding:
     "C30",
     "For small learning rates SGD on the linear model becomes a set of coupled Langevin equations.",
     "Sec. 4",
-    "timescales#langevin",
+    "sgd_and_flow#langevin",
 )
 def langevin_limit() -> Finding:
     """Measure how fast averages of SGD and of the Langevin equation meet, and their variances."""
