@@ -125,7 +125,7 @@ def test_the_verdict_is_over_the_whole_grid(outcomes, verdict, if_it_may):
 
 def test_the_worst_cell_is_one_that_fails_before_one_that_is_far_off():
     found = Finding.over(cells(HOLDS, MENDED, FAILS), "says", "unit")
-    assert str(found.worst) == "K 3, loss ce: 1.5 +- 0.1"
+    assert str(found.worst) == "K 3, loss ce: 1.5 ± 0.1"
     far = [(x, True, False) for x in (0.4, 1.0, 2.0)]
     worst = {s: Finding.over(cells(*far), "", "", stated=s).worst.value for s in (1, 0, math.inf)}
     assert worst == {1: 0.4, 0: 2.0, math.inf: 0.4}  # by ratio, by size, the least

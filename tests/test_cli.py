@@ -390,8 +390,8 @@ def test_a_claim_that_cannot_be_computed_hides_no_other(
     assert main(["claims"]) == 2
     out = capsys.readouterr().out
     assert re.findall(r"^C\d", out, re.M) == ["C1", "C2", "C3"]
-    found = "\n    reproduced: it does\n    a number: 1 +- 0.1 (n = 3)"
-    assert out.count(f"{found}\n    grid: K 1, 2; 3 seeds each\n    worst: K 1: 1 +- 0.1") == 2
+    found = "\n    reproduced: it does\n    a number: 1 ± 0.1 (n = 3)"
+    assert out.count(f"{found}\n    grid: K 1, 2; 3 seeds each\n    worst: K 1: 1 ± 0.1") == 2
     assert "\n    not computed: the record x.npz is damaged; page index\n" in out
     assert len(three_claims) == 1
     assert main(["claims", "C1", "C3"]) == 0

@@ -29,7 +29,8 @@ NOTEBOOKS = sorted(path for path in BOOK.rglob("*.ipynb") if ".ipynb_checkpoints
 def toc_entries() -> list[str]:
     toc = yaml.safe_load((ROOT / "_toc.yml").read_text(encoding="utf8"))
     chapters = [chapter for part in toc.get("parts", []) for chapter in part["chapters"]]
-    return [toc["root"], *(chapter["file"] for chapter in chapters)]
+    pages = [page for chapter in chapters for page in (chapter, *chapter.get("sections", []))]
+    return [toc["root"], *(page["file"] for page in pages)]
 
 
 def code_cells(notebook: Path) -> list[dict[str, Any]]:
@@ -66,11 +67,17 @@ def test_notation_shows_the_colours_of_the_figures() -> None:
     assert shown == [*(figures.PHASE_COLORS[phase] for phase in Phase), *curves]
 
 
-def test_every_module_is_on_the_package_page() -> None:
+def test_every_module_is_on_the_page_of_its_room_which_lists_all_at_its_top() -> None:
     files = [path.relative_to(ROOT).with_suffix("").parts for path in MODULES]
     modules = {".".join(parts).removesuffix(".__init__") for parts in files}
-    listed = re.findall(r"automodule:: (\S+)", (BOOK / "api.md").read_text(encoding="utf8"))
-    assert sorted(listed) == sorted(modules - {"nin", "nin.__main__"})
+    documented = re.findall(r"automodule:: (\S+)", (BOOK / "api.md").read_text(encoding="utf8"))
+    for page in (BOOK / "api").iterdir():
+        text = page.read_text(encoding="utf8")
+        here = re.findall(r"automodule:: (\S+)", text)
+        assert here[0] == f"nin.{page.stem}"
+        assert f"```{{modules}} {here[0]}\n" in text
+        documented += here
+    assert sorted(documented) == sorted(modules - {"nin", "nin.__main__"})
 
 
 def test_no_two_modules_and_no_two_public_names_are_alike() -> None:

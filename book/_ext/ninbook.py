@@ -2,7 +2,8 @@
 
 - Kernels and autodoc import `nin` from this checkout, installed or not.
 - A rebuild notices a change in the package or in a style.
-- The ``provenance`` directive shows how an executed figure page came to be.
+- The ``provenance`` directive shows how an executed figure page came to be, and ``modules`` lists
+  those of a room with what each is about.
 - Docstrings stay readable in the source: Google style, with little markup.
 - The search shows chapters before the listing of the package.
 - Two flaws of the theme's scripts, which would show as console errors, are mended.
@@ -12,13 +13,16 @@
 import hashlib
 import json
 import os
+import pkgutil
 import re
 import sys
 from collections.abc import Iterable
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 
 from docutils import nodes
+from docutils.statemachine import StringList
 from sphinx.application import Sphinx
 from sphinx.config import Config
 from sphinx.util.docutils import SphinxDirective
@@ -54,6 +58,22 @@ class Provenance(SphinxDirective):
         box += nodes.title(text="Provenance")
         box += fields
         return [box]
+
+
+class Modules(SphinxDirective):
+    """``{modules} nin.theory``: each module of a room, linked, with its docstring's first line."""
+
+    required_arguments = 1
+
+    def run(self) -> list[nodes.Node]:
+        """Return the list; the docstrings are read anew in each build that reads the page."""
+        room = import_module(self.arguments[0])
+        found = [m.name for m in pkgutil.walk_packages(room.__path__, f"{room.__name__}.")]
+        says = [str(import_module(name).__doc__).partition("\n")[0] for name in found]
+        lines = [f"- {{py:mod}}`{n}`: {said}" for n, said in zip(found, says, strict=True)]
+        box = nodes.Element()
+        self.state.nested_parse(StringList(lines, source=""), 0, box)
+        return box.children
 
 
 def digest(paths: Iterable[Path]) -> str:
@@ -139,6 +159,7 @@ def setup(app: Sphinx) -> dict[str, object]:
     os.environ["PYTHONPATH"] = os.pathsep.join(path for path in paths if path)
     os.environ.pop("MPLBACKEND", None)  # a kernel that inherits "agg" puts no figure on its page
     app.add_directive("provenance", Provenance)
+    app.add_directive("modules", Modules)
     app.config.html_search_scorer = str(Path(__file__).with_name("scorer.js"))
     app.connect("config-inited", notice_changes, priority=1)  # before the cache is opened
     app.connect("autodoc-process-docstring", read_docstring_as_text, priority=400)  # as written

@@ -10,6 +10,13 @@ from nin.companion.claims.ledger import Claim, ledger
 from nin.companion.digits import two_digits
 
 HEAD = ("Claim", "The paper says", "Verdict", "We find")
+_SYMBOLS = {
+    "|w_ni|": r"$|w_{\rm NI}|$", "w_ni": r"$w_{\rm NI}$", "w0": "$w^{(0)}$", "w1": "$w^{(1)}$",
+    "sigma_eps": r"$\sigma_\epsilon$", "sigma_x": r"$\sigma_x$", "eta": r"$\eta$", "n_w": "$N_w$",
+    "sigma_cat": r"$\sigma_{\epsilon,{\rm cat}}$", "|b|": r"$|\mathcal{B}|$",
+}  # fmt: skip
+"""Signs of the ledger, in small letters, and how a page writes them."""
+_TYPED = re.compile(rf"(?<!\w)({'|'.join(map(re.escape, _SYMBOLS))})(?!\w)", re.IGNORECASE)
 
 
 @dataclass(frozen=True, repr=False)
@@ -54,13 +61,25 @@ def verdicts_of(*names: str) -> Verdicts:
 
 
 def all_verdicts() -> Verdicts:
-    """Return the whole ledger: each claim with an anchor, its grid, its worst cell and its page."""
+    """Return the whole ledger: each claim with its place in the book, its grid and worst cell.
+
+    The link to itself says what the page's filter asks for: verdict, sections and figures.
+    """
     rows = []
     for c in ledger():
         f, anchor = c.finding, _anchor(c)
-        link = f'<a id="{anchor}" href="#{anchor}">{c.id}</a>'
-        rows.append([link, *_said(c), f.grid, str(f.worst or ""), f"[]({c.page}.ipynb)"])
-    return _table((*HEAD, "Grid", "Worst cell", "Evidence"), rows)
+        figures = [x for x in c.places if x.startswith(("Fig", "Table", "Eq"))]
+        sections = [x for x in c.places if x not in figures]
+        asked: dict[str, list[str]] = {
+            "verdict": [f.verdict],
+            "section": sections,
+            "figure": figures,
+        }
+        data = " ".join(f'data-{name}="{"; ".join(values)}"' for name, values in asked.items())
+        link = f'<a id="{anchor}" href="#{anchor}" {data}>{c.id}</a>'
+        worst = f"{f.grid}. *Worst:* {f.worst}" if f.worst else f.grid
+        rows.append([f"{link}<br>{_evidence(c)}", *_said(c), worst])
+    return _table((*HEAD, "Grid and worst cell"), rows)
 
 
 def _table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> Verdicts:
@@ -72,6 +91,14 @@ def _anchor(c: Claim) -> str:
     return f"claim-{c.id}"
 
 
+def _evidence(c: Claim) -> str:
+    """Return a link to the figure or the section of the book that shows a claim."""
+    label = c.shown.partition("#")[2]
+    if label.startswith("fig-"):
+        return f"{{numref}}`{label}`"
+    return f"{{ref}}`{label}`" if label else f"{{doc}}`{c.page}`"
+
+
 def _said(c: Claim) -> list[str]:
     """Return the cells of a claim after the first of `HEAD`."""
     f = c.finding
@@ -80,9 +107,9 @@ def _said(c: Claim) -> list[str]:
 
 
 def _cell(text: str) -> str:
-    r"""Return the text of a cell: the norm as a formula, and no bar that would end it.
+    r"""Return the text of a cell: symbols as formulas, and no bar that would end it.
 
-    >>> print(_cell("|w_ni| falls"))
-    $\|w_{\rm NI}\|$ falls
+    >>> print(_cell("|w_ni| falls with sigma_eps: 3 ± 1"))
+    $\|w_{\rm NI}\|$ falls with $\sigma_\epsilon$: 3 ± 1
     """
-    return re.sub(r"\|w_ni\|", r"$|w_{\\rm NI}|$", text, flags=re.I).replace("|", r"\|")
+    return _TYPED.sub(lambda sign: _SYMBOLS[sign[0].lower()], text).replace("|", r"\|")

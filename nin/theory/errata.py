@@ -15,7 +15,7 @@ PAGES = {
     "3": "linear_model#eq-3",
     "fn-4-gradient": "derivation#footnote-4",
     "fn-4-hessian": "derivation#footnote-4",
-    "sigma-dec": "phases#sigma-dec",
+    "sigma-dec": "decoupled#sigma-dec",
     "sigma-cat": "phases#sigma-cat",
     "sigma-div": "phases#sigma-div",
 }
@@ -69,9 +69,10 @@ def _form(form: Chain | str) -> str:
 def _proof(entry: Entry[Chain] | Entry[str]) -> str:
     """Return where the proof is: the place in a chapter, and the test."""
     target = entry.page.partition("#")[2]
-    link = f"[proof](#{target}), " if target else ""
-    file, _, name = entry.test.partition("::")
-    return link + (f"`{file}`<br>`{name}`" if name else "found by reading")
+    name = f"Eq. ({entry.key})" if entry.key.isdigit() else entry.place
+    link = f"[proof: {name}](#{target}), " if target else ""
+    file, _, test = entry.test.partition("::")
+    return link + (f"`{file}`<br>`{test}`" if test else "found by reading")
 
 
 def row(entry: Entry[Chain] | Entry[str]) -> str:

@@ -85,7 +85,7 @@ ENTRIES: tuple[Entry[str], ...] = (
         "sec3-decay",
         "Sec. 3, decay phase",
         r"The mean of $w_\mathrm{NI}$ falls exponentially, by the $\tilde B$ term.",
-        page="linear_model#fig-2-top",
+        page="linear_model#top-of-fig-2",
         test=_CLAIM,
     ),
     _words(
@@ -192,7 +192,7 @@ ENTRIES: tuple[Entry[str], ...] = (
         "The noise weight relaxes faster. The data weights relax later, and only where the noise "
         r"presses on $w^{(1)}$.",
         slip=Slip.INCOMPLETE,
-        page="linear_model#fig-2-top",
+        page="linear_model#top-of-fig-2",
         test=_CLAIM,
     ),
     _words(
@@ -224,7 +224,7 @@ ENTRIES: tuple[Entry[str], ...] = (
         r"$w^{(1)}\sim\mathcal{N}(0,1)$ gives the catapult driven by the noise weight that the "
         "text describes.",
         slip=Slip.INCOMPLETE,
-        page="linear_model#fig-2-top",
+        page="linear_model#top-of-fig-2",
         test=_CLAIM,
     ),
     _words(

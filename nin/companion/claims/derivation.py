@@ -46,7 +46,7 @@ def _local(
     "The noise weights are pulled to zero at the rate of half the learning rate times the noise "
     "variance times the local Hessian.",
     "Eqs. (2), (8)",
-    "real_networks",
+    "real_networks#the-factor",
 )
 def factor_of_the_curvature_term() -> Finding:
     """Measure the slope of the mean change of w_ni on the corrected prediction.
@@ -77,6 +77,7 @@ def factor_of_the_curvature_term() -> Finding:
             float(weight.sum() ** -0.5),
             sum(c.n for c in cells),  # each cell has networks of its own
         ),
+        printed=printed,
         proof="SymPy for the factor",
     )
 
@@ -85,7 +86,7 @@ def factor_of_the_curvature_term() -> Finding:
     "C24",
     "The kinks of ReLU make the expansion formally invalid but change no conclusion.",
     "footnote 1",
-    "real_networks",
+    "real_networks#kinks-and-rates",
 )
 def kinks_of_relu() -> Finding:
     """Compare the decay rate of |w_ni| with Eq. (2), without and with the pull of the kinks."""
@@ -135,7 +136,7 @@ NEGLIGIBLE = 1 / 3
     "C25",
     "Batch fluctuations of the second-order term are negligible throughout.",
     "footnote 2",
-    "batch_averages",
+    "batch_averages#footnote-2",
 )
 def fluctuations_of_the_second_order() -> Finding:
     """Compare neglected with kept fluctuations over initial weights, up to the catapult.
@@ -214,7 +215,7 @@ def confirm_ratio(
     "C27",
     "The average of an odd power of the noise over a batch is suppressed by the root of its size.",
     "App. C, Theorem 1",
-    "batch_averages",
+    "batch_averages#fig-batch-noise",
 )
 def theorem_1() -> Finding:
     """Fit the exponent of the variance of batch averages for four laws and four powers."""
@@ -238,6 +239,7 @@ def theorem_1() -> Finding:
         "exponent of the variance against the batch size; -0.5 as printed",
         value=(value, float(weight.sum() ** -0.5), len(cells)),
         stated=-1,
+        printed=-0.5,
         counted="batch sizes",
         proof="SymPy",
     )

@@ -64,7 +64,12 @@ def remembered(label_noise: float, fixed: bool, K: float) -> Memory:
     return memory(base, SEEDS, label_noise, shelf=MEMORISATION)
 
 
-@claim("C8", "Fig. 1's network is trained to a training accuracy of 100%.", "Fig. 1", DECAY)
+@claim(
+    "C8",
+    "Fig. 1's network is trained to a training accuracy of 100%.",
+    "Fig. 1",
+    f"{DECAY}#fig-decay",
+)
 def perfect_accuracy() -> Finding:
     """Ask of both kinds of NIN whether every training image is right, with the noise off."""
     cells, says = [], []
@@ -80,7 +85,7 @@ def perfect_accuracy() -> Finding:
             first = [h.eval_epoch[h.train_accuracy == 1][0] for h in histories]
             value, err = mean(first)
             says.append(
-                f"With a {kind} NIN all 42,000 are right after {value:.0f} +- {err:.0f} epochs"
+                f"With a {kind} NIN all 42,000 are right after {value:.0f} ± {err:.0f} epochs"
             )
         else:
             says.append(
@@ -99,7 +104,7 @@ def perfect_accuracy() -> Finding:
     "In the decay phase the norm of the NIWs and the losses fall exponentially, each with a time "
     "of its own.",
     "Fig. 1, center",
-    DECAY,
+    f"{DECAY}#fig-decay",
 )
 def exponential_decays() -> Finding:
     """Fit an exponential with a floor to each curve, and compare the times to 1/e."""
@@ -129,7 +134,7 @@ def exponential_decays() -> Finding:
     "C4",
     "A fixed NIN and one that is drawn anew each epoch behave essentially alike.",
     "Sec. 1, Fig. 1, center",
-    DECAY,
+    f"{DECAY}#fig-decay",
 )
 def fixed_and_redrawn() -> Finding:
     """Compare |w_ni| of paired runs at the end, and how far it walks where noise is too weak.
@@ -195,7 +200,7 @@ def right(fixed: bool) -> dict[float, list[History]]:
     "Decay times of the NIWs and of both losses are functions of the noise strength, over the four "
     "phases in turn, alike for a fixed and a re-randomised NIN.",
     "Fig. 1, right",
-    TIMES,
+    f"{TIMES}#fig-timescales",
 )
 def decay_times_over_phases() -> Finding:
     """Name the phases of the sweep, and compare the times of both kinds beyond the first epoch.
@@ -260,10 +265,15 @@ def _later(K: float, share: float, anew: list[History], fixed: list[History], go
 
 
 def _beside(number: tuple[float, float]) -> str:
-    return f"{number[0]:.2f} +- {number[1]:.2f}"
+    return f"{number[0]:.2f} ± {number[1]:.2f}"
 
 
-@claim("C5", "The NIWs cannot be memorised by the network, only suppressed.", "Sec. 5", MEMORY)
+@claim(
+    "C5",
+    "The NIWs cannot be memorised by the network, only suppressed.",
+    "Sec. 5",
+    f"{MEMORY}#fig-memorisation",
+)
 def memorised() -> Finding:
     """Compare the training loss with each image's own eps and with fresh ones."""
     cells = []

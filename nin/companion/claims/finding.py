@@ -83,7 +83,7 @@ class Cell:
     def __str__(self) -> str:
         """Return setting and number as text."""
         where = ", ".join(f"{_name(axis)} {_text(value)}" for axis, value in self.setting.items())
-        return f"{where}: {self.value:.3g}" + (f" +- {self.err:.1g}" if self.err else "")
+        return f"{where}: {self.value:.3g}" + (f" ± {self.err:.1g}" if self.err else "")
 
 
 @dataclass(frozen=True)
@@ -101,6 +101,7 @@ class Finding:
         cells: The settings at which the claim was tested.
         stated: What the claim says the number is, or where it would be clearest; infinity for the
             more, the better.
+        printed: The number as the paper prints it, where `stated` is a corrected one.
         counted: What n counts.
         proof: The method that shows it for all settings; empty where it was only measured.
     """
@@ -113,6 +114,7 @@ class Finding:
     quantity: str
     cells: tuple[Cell, ...] = ()
     stated: float = 1.0
+    printed: float | None = None
     counted: str = "seeds"
     proof: str = ""
 
@@ -137,7 +139,7 @@ class Finding:
                 The mean counts the cells as runs of the same seeds: n is the smallest of theirs
                 and the error is their mean.
             may: Whether the claim is one of possibility, as for `judge`.
-            about: The attributes `stated`, `counted` and `proof`.
+            about: The attributes `stated`, `printed`, `counted` and `proof`.
         """
         v, err = (float(np.mean([getattr(c, name) for c in cells])) for name in ("value", "err"))
         number, err, n = value or (v, err, min(c.n for c in cells))
@@ -152,6 +154,12 @@ class Finding:
         """
         if self.verdict != Verdict.NOT_COMPUTED:
             _check_number("a finding", self.value, self.err, self.n)
+
+    @property
+    def expected(self) -> float | None:
+        """The number that the claim leads one to expect; none where it is 0, or ever more."""
+        number = self.stated if self.printed is None else self.printed
+        return number if self.n and number and math.isfinite(number) else None
 
     @property
     def grid(self) -> str:

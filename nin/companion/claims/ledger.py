@@ -30,6 +30,9 @@ from nin.studies.records import RecordError, source_hash, write_whole
 
 SIGMAS = 5.0
 """A measurement excludes a value that is further away than this many standard errors."""
+_PLACE = re.compile(
+    r"(Sec|App|Fig|Eq|Table|Footnote)s?(\.?) (\(?\w+\)?(?:, \(?\d+\)?)*)", re.IGNORECASE
+)
 
 
 @dataclass(frozen=True)
@@ -40,15 +43,33 @@ class Claim:
         id: Short and stable, such as ``"C20"``.
         words: The claim, in our words.
         place: Where the paper makes it, such as ``"Fig. 3, Table 1"``.
-        page: The book page that shows the evidence, such as ``"figures/fig3_phases_ce"``.
+        shown: Where the book shows the evidence: a page and, as a rule, a label on it, such as
+            ``"figures/fig3_phases_ce#fig-phases-ce"``.
         test: Computes the finding.
     """
 
     id: str
     words: str
     place: str
-    page: str
+    shown: str
     test: Callable[[], Finding]
+
+    @property
+    def page(self) -> str:
+        """The page that shows the evidence, without its suffix, below ``book/``."""
+        return self.shown.partition("#")[0]
+
+    @property
+    def places(self) -> list[str]:
+        """The sections, figures and the like that `place` names, each alone.
+
+        >>> Claim("C0", "", "Secs. 4, 5, caption of Fig. 2 (top), Eqs. (2), (8)", "", ...).places
+        ['Sec. 4', 'Sec. 5', 'Fig. 2', 'Eq. 2', 'Eq. 8']
+        """
+        found = ["Abstract"] if "abstract" in self.place else []
+        for kind, dot, numbers in _PLACE.findall(self.place):
+            found += [f"{kind.capitalize()}{dot} {n}" for n in re.findall(r"\d+|[A-D]", numbers)]
+        return found
 
     @cached_property
     def finding(self) -> Finding:
@@ -80,7 +101,7 @@ class Claim:
         text = f"{self.id} ({self.place}): {self.words}\n    {f.verdict}: {f.says}"
         if f.verdict == Verdict.NOT_COMPUTED:
             return text
-        text = f"{text}\n    {f.quantity}: {f.value:.4g} +- {f.err:.2g} (n = {f.n})"
+        text = f"{text}\n    {f.quantity}: {f.value:.4g} ± {f.err:.2g} (n = {f.n})"
         return f"{text}\n    grid: {f.grid}\n    worst: {f.worst or 'none'}"
 
 
@@ -95,14 +116,14 @@ def _state() -> str:
 _CLAIMS: dict[str, Claim] = {}
 
 
-def claim(id: str, words: str, place: str, page: str) -> Callable[[Callable[[], Finding]], Claim]:
+def claim(id: str, words: str, place: str, shown: str) -> Callable[[Callable[[], Finding]], Claim]:
     """Enter a test into the ledger.
 
     Args:
         id: The claim's id; entered once only.
         words: The claim, in our words.
         place: Where the paper makes it.
-        page: The page that shows the evidence, without suffix, below ``book/``.
+        shown: Where the book shows the evidence, as for `Claim`.
 
     Returns:
         A decorator that turns the test into a `Claim`.
@@ -114,7 +135,7 @@ def claim(id: str, words: str, place: str, page: str) -> Callable[[Callable[[], 
     def enter(test: Callable[[], Finding]) -> Claim:
         if id in _CLAIMS:
             raise ValueError(f"claim {id} is already in the ledger: give the new one its own id")
-        _CLAIMS[id] = Claim(id, words, place, page, test)
+        _CLAIMS[id] = Claim(id, words, place, shown, test)
         return _CLAIMS[id]
 
     return enter

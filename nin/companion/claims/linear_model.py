@@ -32,7 +32,7 @@ def start_of(reading: str, n: int, seed: int = 0) -> dict[str, Any]:
     "C1-LIN",
     "In the linear model the noise strength alone selects one of four phases, in this order.",
     "Sec. 3",
-    "linear_model",
+    "linear_model#fig-linear-bar",
 )
 def four_phases_linear() -> Finding:
     """Count the draws of weights whose phases follow each other in order, all else alike."""
@@ -69,7 +69,7 @@ WALKERS = [(0.9, 0.2, 1.0), (0.4, 0.4, 1.0), (0.3, 1.1, 1.0), (-0.5, 0.8, 1.0), 
     "In the decoupled phase the noise weight walks at random, each step of the size of the local "
     "gradient term.",
     "Sec. 3",
-    "phases",
+    "decoupled#sigma-dec",
 )
 def random_walk() -> Finding:
     """Compare the variance after learning with the sum of all kicks.
@@ -107,7 +107,7 @@ def random_walk() -> Finding:
     "C10",
     "In the decay phase the noise weight falls exponentially, by the curvature term.",
     "Sec. 3",
-    "linear_model",
+    "linear_model#fig-linear-phases",
 )
 def exponential_decay() -> Finding:
     """Compare the fall of <w_NI>, over batches, with the product of the factors of Eq. (18).
@@ -142,7 +142,7 @@ def exponential_decay() -> Finding:
     "In the catapult phase the noise weight and the loss first grow, the next layer's weight "
     "falls, and then all recover with a lower curvature.",
     "Sec. 3, Fig. 2c",
-    "linear_model",
+    "linear_model#fig-linear-phases",
 )
 def catapult_linear() -> Finding:
     """Look at the catapults that the noise weight drives: is the final curvature lower?"""
@@ -173,7 +173,7 @@ def catapult_linear() -> Finding:
     "C13",
     "Usually it is the noise weight that drives the catapult, not the data weights.",
     "Sec. 3",
-    "linear_model",
+    "linear_model#fig-linear-bar",
 )
 def driver() -> Finding:
     """Compare the initial weights in both readings of App. B."""
@@ -196,7 +196,7 @@ def driver() -> Finding:
     "C14-LIN",
     "In the divergent phase all weights and the loss of the linear model diverge.",
     "Sec. 3, Fig. 2d",
-    "phases",
+    "phases#sigma-div",
 )
 def divergence_linear() -> Finding:
     """Compare all three weights with their start, at the last finite step."""
@@ -225,7 +225,7 @@ def divergence_linear() -> Finding:
     "Solved numerically with M = 1 and a learning rate of 0.01, the linear model shows the four "
     "regimes.",
     "Fig. 2 (top)",
-    "linear_model",
+    "linear_model#top-of-fig-2",
 )
 def fig2_top() -> Finding:
     """Ask which phase most draws are in at each of the four strengths, in both readings."""
@@ -254,7 +254,7 @@ def fig2_top() -> Finding:
     "C17-LIN",
     "The larger the noise, the longer the relaxation of the linear model.",
     "Caption of Fig. 2",
-    "linear_model",
+    "linear_model#fig-linear-phases",
 )
 def relaxation_linear() -> Finding:
     """Compare steps to half the initial |w_NI| and to a hundredth of the clean loss."""

@@ -58,7 +58,7 @@ def paper_courses() -> dict[tuple[str, float], list[Course]]:
     "C3",
     "In the decay and catapult phases the local curvature dictates how the noise weights move.",
     "Sec. 1",
-    PAGE,
+    f"{PAGE}#fig-curvature-slopes",
 )
 def curvature_dictates() -> Finding:
     """Compare the pull of real steps with the Hessian's by layer, strength and time."""
@@ -99,10 +99,16 @@ def curvature_dictates() -> Finding:
         f"measured over the Hessian's pull, 0.5 as printed; the value is that of K = {DECAYS:g} "
         "at the first layer",
         value=(*first[DECAYS], len(SEEDS)),
+        printed=0.5,
     )
 
 
-@claim("C33", "Nodes at other layers would see other parts of the Hessian.", "Secs. 4, 5", PAGE)
+@claim(
+    "C33",
+    "Nodes at other layers would see other parts of the Hessian.",
+    "Secs. 4, 5",
+    f"{PAGE}#fig-curvature-slopes",
+)
 def layers_differ() -> Finding:
     """Compare the ratio of rates at each later layer and the first with the Hessians'."""
     groups = paper_courses()

@@ -51,7 +51,7 @@ _FIRST = FACTORIAL_BASE.eta, FACTORIAL_BASE.batch_size, FACTORIAL_BASE.activatio
     "C1-NET",
     "In a network too, the variance of the noise alone selects one of four phases, in this order.",
     "abstract, Sec. 3",
-    PAGES["fig3"],
+    f"{PAGES['fig3']}#fig-phase-bar-ce",
 )
 def four_phases_network() -> Finding:
     """Follow each seed of both losses through its sweep: is the order of phases ever broken?"""
@@ -82,7 +82,7 @@ def four_phases_network() -> Finding:
     "In the network's catapult phase the loss and the NIWs grow while the next layer shrinks; then "
     "training recovers, with a smaller curvature and a slower decay.",
     "Sec. 3, Fig. 3",
-    PAGES["fig3"],
+    f"{PAGES['fig3']}#fig-phases-ce",
 )
 def catapult_ce() -> Finding:
     """Compare the runs before, in and after the catapult, and with the decay runs of each seed.
@@ -120,6 +120,7 @@ def catapult_ce() -> Finding:
         if good
         else "Not all of it is seen in all runs.",
         "late decay rate of |w_ni| per noise variance, catapult runs over decay runs",
+        stated=0,
     )  # fmt: skip
 
 
@@ -128,7 +129,7 @@ def catapult_ce() -> Finding:
     "A network that is not linear may also diverge because the loss to second order in the noise "
     "is no good approximation any more.",
     "Sec. 3",
-    ACTIVATIONS,
+    f"{ACTIVATIONS}#fig-activations-beyond",
 )
 def second_order() -> Finding:
     """Ask at each border of divergence whether the second order alone would diverge there."""
@@ -169,7 +170,7 @@ def second_order() -> Finding:
     "The decoupled and the decay phase lie at similar noise in the linear model and in networks; "
     "the borders above them move.",
     "Sec. 3",
-    PREDICTED,
+    f"{PREDICTED}#fig-borders-units",
 )
 def scaled_borders() -> Finding:
     """Compare borders with what the linear model's rules say: half-lives, and curvature 4."""
@@ -198,12 +199,12 @@ def scaled_borders() -> Finding:
             upper.setdefault(name, []).append(float(np.mean(1 / off)))
     return Finding.over(
         cells,
-        f"The linear model's own border of decay is {_range(list(linear.values()))} times the one "
-        f"said, the networks' {_range([c.value for c in lower])} times. That of divergence, where "
-        "the curvature is 4, is at these multiples of the noise said: "
+        f"The linear model's own border of decay is {_range(list(linear.values()))} times the "
+        f"predicted one, the networks' {_range([c.value for c in lower])} times. That of "
+        "divergence, predicted where the curvature is 4, is at these multiples of it: "
         f"{'; '.join(f'{name}: {_range(v)}' for name, v in upper.items())}.",
-        "measured over said noise strength, in sigma_eps; the value is that of decay, mean over "
-        "cells",
+        "measured over predicted noise strength, in sigma_eps; the value is that of decay, mean "
+        "over cells",
         value=(
             float(np.mean([c.value for c in lower])),
             float(np.mean([c.err for c in lower])),
@@ -243,7 +244,7 @@ def linear_decay_border(steps: int) -> float:
     "C31",
     "Loss and accuracy on test data are taken with the noise switched off.",
     "App. B",
-    PAGES["fig3"],
+    f"{PAGES['fig3']}#fig-phases-ce",
 )
 def noise_off() -> Finding:
     """Measure what the noise would change, and refuse an evaluation that is not blind to it.

@@ -108,7 +108,7 @@ def where(e: Experiment) -> dict[str, Any]:
     "Trained with a squared error, the network is in the phase that Table 1 names at each of its "
     "four noise variances.",
     "Fig. 2, Table 1",
-    PAGE,
+    f"{PAGE}#fig-borders-seeds",
 )
 def table_1_mse() -> Finding:
     """Ask for each seed on which side of its own borders the values of Table 1 lie."""
@@ -134,7 +134,7 @@ def table_1_mse() -> Finding:
     "C11-NET",
     "The initial weights tell at which noise the phases of a network end.",
     "Sec. 3",
-    PREDICTED,
+    f"{PREDICTED}#fig-borders-predicted",
 )
 def predictable() -> Finding:
     """Compare measured borders with two predictions from the initial weights."""
@@ -183,7 +183,7 @@ def _what_images_do() -> str:
     "C22",
     "Activation, loss, batch size, width and depth move the borders, but the phases persist.",
     "Sec. 3, App. A",
-    PREDICTED,
+    f"{PREDICTED}#fig-borders-predicted-catapult",
 )
 def phases_persist() -> Finding:
     """Measure the catapult window of each configuration that can diverge."""
@@ -212,6 +212,7 @@ def phases_persist() -> Finding:
         "border of divergence over that of the catapult in sigma_eps; the value is that of the "
         "squared error, mean over configurations",
         value=(*mean(closed), min(c.n for c in by_loss["mse"])),
+        stated=np.inf,
     )
 
 
@@ -226,7 +227,7 @@ def _varied(c: Cell) -> str:
     "C23",
     "With a bounded activation the network fails by saturation where others diverge.",
     "Footnote 7",
-    ACTIVATIONS,
+    f"{ACTIVATIONS}#fig-borders-bounded",
 )
 def bounded_activations() -> Finding:
     """Look for borders of bounded activations, and at their runs where ReLU's are lost.

@@ -32,7 +32,7 @@ RUNS: dict[str, dict[str, Any]] = {
     "C11",
     "Three borders, in terms of the initial weights, separate the four phases.",
     "Sec. 3",
-    "phases",
+    "phases#borders-of-draws",
 )
 def three_borders() -> Finding:
     """Count the runs whose divergence the printed and the derived border get wrong.
@@ -79,7 +79,7 @@ def _over(cells: Iterable[Cell]) -> tuple[float, float, int]:
     "The formulas tell where the linear model's upper borders lie, so that those of networks can "
     "be compared with them.",
     "Sec. 3",
-    "phases",
+    "phases#fig-phase-plane",
 )
 def measured_border() -> Finding:
     """Search where draws of weights diverge, in units of the derived border; with data too."""
@@ -127,7 +127,7 @@ def _border_over(derived: np.ndarray, options: dict[str, Any], sigma_x: float) -
     "Other outcomes, such as a noise weight that decays without an effect on the data weights, do "
     "not matter empirically.",
     "footnote 6",
-    "phases",
+    "phases#outcome-census",
 )
 def other_outcomes() -> Finding:
     """Count catapults after which the weights have swapped roles, and decays without an effect."""
@@ -181,7 +181,7 @@ def _data_weights(a: LinearRuns, b: LinearRuns) -> list[tuple[np.ndarray, np.nda
     "A noise weight that grows until the decoupled phase is left is quickly brought back by the "
     "curvature term.",
     "footnote 5",
-    "phases",
+    "decoupled#footnote-5",
 )
 def brought_back() -> Finding:
     """Start with a noise weight three times the size at which its pull equals its kick.

@@ -72,7 +72,7 @@ def at(name: str, K: float) -> dict[str, str | float]:
     "Trained with cross-entropy, the network shows the four phases at the four noise variances "
     "of Table 1.",
     "Fig. 3, Table 1",
-    PAGES["fig3"],
+    f"{PAGES['fig3']}#fig-phases-ce",
 )
 def phases_at_table_1() -> Finding:
     """Count the runs that fall into the phase the paper names."""
@@ -93,7 +93,7 @@ def phases_at_table_1() -> Finding:
     "C14-CE",
     "In the divergent phase the weights and the loss of the network diverge and training fails.",
     "Sec. 3, Fig. 3",
-    PAGES["fig3"],
+    f"{PAGES['fig3']}#fig-phases-ce",
 )
 def divergence_ce() -> Finding:
     """Measure when the loss becomes infinite, and whether all norms grow until then."""
@@ -104,7 +104,7 @@ def divergence_ce() -> Finding:
     "C14-MSE",
     "With a squared error too, the weights and the loss of the network diverge and training fails.",
     "Sec. 3, Fig. 2d",
-    PAGES["fig2"],
+    f"{PAGES['fig2']}#fig-phases-mse",
 )
 def divergence_mse() -> Finding:
     """Measure when the loss becomes infinite, and whether all norms grow until then."""
@@ -136,7 +136,7 @@ def _divergence(name: str, stronger: Mapping[float, list[History]]) -> Finding:
     "The larger the noise, the longer the data weights take to approach their optimum and the "
     "NIWs to decay.",
     "Caption of Fig. 3",
-    PAGES["fig3"],
+    f"{PAGES['fig3']}#fig-phases-ce",
 )
 def relaxation_ce() -> Finding:
     """Compare times to a given clean loss, and to half the initial |w_ni|, with the next weaker.
@@ -174,7 +174,7 @@ def relaxation_ce() -> Finding:
     "C18-CE",
     "At the start of the catapult phase nothing is learned until the NIWs have decayed.",
     "Caption of Fig. 3",
-    PAGES["fig3"],
+    f"{PAGES['fig3']}#fig-first-steps-ce",
 )
 def catapult_plateau() -> Finding:
     """Measure the clean training accuracy when |w_ni| falls below its start for good."""
@@ -203,7 +203,7 @@ def catapult_plateau() -> Finding:
     "With a squared error too, nothing is learned in the catapult phase until the NIWs have "
     "decayed.",
     "Caption of Fig. 2",
-    PAGES["fig2"],
+    f"{PAGES['fig2']}#fig-first-steps-mse",
 )
 def surge_plateau() -> Finding:
     """Measure the clean training accuracy when |w_ni| has halved, at a strength that recovers."""
@@ -236,7 +236,7 @@ def surge_plateau() -> Finding:
     "C2-CE",
     "In the decay and the catapult phase the NIWs end small.",
     "Sec. 1, Fig. 3",
-    PAGES["fig3"],
+    f"{PAGES['fig3']}#fig-phases-ce",
 )
 def niws_end_small_ce() -> Finding:
     """Compare the final |w_ni| with the initial one, and with a run that the noise leaves alone."""
@@ -248,7 +248,7 @@ def niws_end_small_ce() -> Finding:
     "C2-MSE",
     "With a squared error too, the NIWs end small in the decay and the catapult phase.",
     "Sec. 1, Fig. 2",
-    PAGES["fig2"],
+    f"{PAGES['fig2']}#fig-phases-mse",
 )
 def niws_end_small_mse() -> Finding:
     """Compare the final |w_ni| with the initial one, and with a run that the noise leaves alone."""
@@ -285,7 +285,7 @@ def _niws_end_small(name: str, runs: Mapping[float, Sequence[History]]) -> Findi
     "C32-CE",
     "The hyper-parameters are such that the network generalises well without a NIN.",
     "App. B",
-    PAGES["fig3"],
+    f"{PAGES['fig3']}#fig-phases-ce",
 )
 def generalisation() -> Finding:
     """Measure the gap of the accuracies at the end of the runs whose noise is not felt."""

@@ -15,6 +15,7 @@ from nin.companion.figures.border_dots import (
 )  # fmt: skip
 from nin.companion.figures.decays import draw_decays, draw_memories, draw_times
 from nin.companion.figures.halving import SHARES, draw_halving, shares
+from nin.companion.figures.ledger_dots import VERDICT_STYLES, add_verdict_legend, draw_ledger
 from nin.companion.figures.panels import (
     draw_first_steps,
     draw_phase_bar,
@@ -37,9 +38,10 @@ from nin.companion.figures.style import NEXT, NIW, PHASE_COLORS, SIGMA_EPS, TEST
 
 __all__ = [
     "ACTIVATION_COLORS", "NEXT", "NIW", "PHASE_COLORS", "PREDICTIONS", "SHARES", "SIGMA_EPS",
-    "TEST", "TRAIN", "add_legend", "add_ratio_legend", "add_slope_legend", "draw_beyond",
-    "draw_bias", "draw_borders", "draw_choices", "draw_comparison", "draw_costs", "draw_curvatures",
-    "draw_decays", "draw_first_steps", "draw_halving", "draw_memories", "draw_outcomes",
-    "draw_phase_bar", "draw_phases", "draw_powers", "draw_pulls", "draw_ratios", "draw_slopes",
-    "draw_spreads", "draw_times", "draw_two_bars", "draw_window", "shares", "use_style",
+    "TEST", "TRAIN", "VERDICT_STYLES", "add_legend", "add_ratio_legend", "add_slope_legend",
+    "add_verdict_legend", "draw_beyond", "draw_bias", "draw_borders", "draw_choices",
+    "draw_comparison", "draw_costs", "draw_curvatures", "draw_decays", "draw_first_steps",
+    "draw_halving", "draw_ledger", "draw_memories", "draw_outcomes", "draw_phase_bar",
+    "draw_phases", "draw_powers", "draw_pulls", "draw_ratios", "draw_slopes", "draw_spreads",
+    "draw_times", "draw_two_bars", "draw_window", "shares", "use_style",
 ]  # fmt: skip
