@@ -449,3 +449,14 @@ def test_unknown_scaling_is_named() -> None:
 def test_a_dataset_moves_as_a_whole(split: data.Dataset) -> None:
     few = data.Dataset(*(t[:2] for t in vars(split).values()))
     assert all(t.device.type == "meta" for t in vars(few.to("meta")).values())
+
+
+def test_as_many_labels_as_inputs_are_asked_for() -> None:
+    x, y = torch.zeros(5, 3), torch.zeros(5).long()
+    data.Dataset({"a": x, "b": y}, y, x[:2], y[:2])
+    with pytest.raises(ValueError, match=r"train_x is \(5, 3\) for 4 labels or targets in train_y"):
+        data.Dataset(x, y[:4], x, y)
+    with pytest.raises(ValueError, match=r"val_x\['b'\] is \(4,\) for 5 labels"):
+        data.Dataset(x, y, {"a": x, "b": y[:4]}, y)
+    with pytest.raises(ValueError, match="train_x must be a tensor, not a ndarray"):
+        data.Dataset(x.numpy(), y, x, y)

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor, nn
 from torch.func import functional_call, jacrev, vmap
 from torch.nn import functional as F
+from torch.nn.utils.rnn import PackedSequence, pack_sequence
 
 from nin.curvature.local import LocalLoss
 from nin.networks.attachment import attach
@@ -178,6 +179,94 @@ class Pictures(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         h = self.patches(x).flatten(2).permute(2, 0, 1)
         return self.mix(h).mean(0)
+
+
+class Folding(nn.Module):
+    """Time steps become samples of a layer; the input may be wrapped in something."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.mix = nn.Linear(4, 3)
+
+    def forward(self, x: object) -> Tensor:
+        if isinstance(x, PackedSequence):
+            return self.mix(x.data).mean(0)
+        h = x["x"] if isinstance(x, dict) else x[0] if isinstance(x, list) else x.h  # type: ignore[attr-defined]
+        return self.mix(h.flatten(0, 1)).view(len(h), -1, 3).mean(1)
+
+
+class WithState(ByHand):
+    def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:  # type: ignore[override]
+        h = super().forward(x)
+        return h.sum(), h  # type: ignore[return-value]
+
+
+class Graph:
+    """An input that is no tensor, as those of libraries for graphs."""
+
+    h = randn(N, 5, 4)
+
+
+WRAPPED: dict[str, object] = {
+    "a dictionary": {"x": randn(N, 5, 4)},
+    "a list": [randn(N, 5, 4)],
+    "a packed sequence": pack_sequence([randn(n, 4) for n in (5, 3, 2)]),
+    "an object": Graph(),
+}
+
+
+@pytest.mark.shows("shapes that leave it open")
+@pytest.mark.parametrize("kind", WRAPPED)
+def test_samples_are_counted_in_an_input_that_is_wrapped_in(kind: str) -> None:
+    model = Folding()
+    attach(model, "mix", 1.0)
+    with pytest.raises(ValueError, match=r"puts out \(\d+, 3\).*[Ss]ay batch_dim="):
+        model(WRAPPED[kind])
+
+
+def test_a_list_of_pictures_has_a_sample_for_each() -> None:
+    class Detector(nn.Module):
+        def __init__(self, times: int) -> None:
+            super().__init__()
+            self.mix, self.times = nn.Linear(4, 3), times
+
+        def forward(self, pictures: list[Tensor]) -> Tensor:
+            h = torch.stack([p.mean((1, 2)) for p in pictures])
+            return self.mix(h.repeat_interleave(self.times, 0))
+
+    for times in (1, 7):
+        model = Detector(times)
+        attach(model, "mix", 1.0)
+        pictures = [randn(4, 3 + k, 5) for k in range(N)]
+        if times == 1:
+            assert model(pictures).shape == (N, 3)
+            continue
+        with pytest.raises(ValueError, match=r"puts out \(42, 3\)"):  # boxes, not pictures
+            model(pictures)
+
+
+def test_time_first_is_seen_in_an_output_of_several_parts() -> None:
+    model = seeded(WithState)
+    attach(model, "enter", 1.0)
+    with pytest.raises(ValueError, match=r"turns \(5, 6, 4\) into \(6, 4\)"):
+        model(randn(5, N, 4))
+
+
+@pytest.mark.parametrize("call", ["a batch of one first", "forward by itself"])
+def test_an_open_axis_is_asked_for_after(call: str) -> None:
+    model = seeded(SequenceFirst)
+    attach(model, "enter", 1.0)
+    if call == "a batch of one first":
+        model(randn(1, N, 4))  # any axis will do
+    with pytest.raises(ValueError, match="which axis holds the samples"):
+        (model if call == "a batch of one first" else model.forward)(randn(5, N, 4))
+
+
+def test_one_axis_cannot_hold_both() -> None:
+    model = nn.Sequential(nn.Linear(4, N))
+    attach(model, "0", 1.0, batch_dim=0, feature_dim=-2)
+    with pytest.raises(ValueError, match="axis 0 cannot hold both samples and features"):
+        model(randn(N, 4))
 
 
 LOUD: dict[str, tuple[Callable[[], nn.Module], str, Tensor, dict[str, int]]] = {

@@ -141,6 +141,12 @@ def test_weights_that_begin_at_zero_are_refused() -> None:
         classify_phase(course(np.r_[0, FLAT], np.r_[1, FLAT]))
 
 
+def test_a_loss_that_began_below_0_is_refused_rather_than_read_upside_down() -> None:
+    with pytest.raises(ValueError, match="the noisy loss began at -1, below 0"):
+        classify_phase(course(FLAT, np.linspace(-1, -3, 100)))
+    assert classify_phase(course(FLAT, np.linspace(1, -3, 100))).phase == Phase.DECOUPLED
+
+
 def test_each_of_several_nodes_has_its_phase() -> None:
     history = course(FLAT, FLAT)
     history.norms.update({"w_ni[a.b]": FLAT, "w_ni[c]": bump(1, 0.1)})

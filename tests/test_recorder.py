@@ -81,6 +81,21 @@ def test_optimisers_that_miss_or_shrink_the_nodes_weights_are_told_of() -> None:
         Recorder(nn.Linear(2, 2))
 
 
+def test_what_cannot_be_recorded_is_refused() -> None:
+    model = network()
+    with pytest.raises(ValueError, match=r"expected a torch\.optim\.Optimizer, not a list"):
+        Recorder(model, [torch.optim.SGD(model.parameters(), lr=0.1)])  # type: ignore[arg-type]
+    with pytest.raises(ValueError, match="steps_per_epoch must be >= 1, not 0"):
+        Recorder(model, steps_per_epoch=0)
+    with pytest.raises(ValueError, match=r"mean loss of the batch, one number, not \(5,\)"):
+        Recorder(model).step(torch.zeros(5))
+    with pytest.raises(ValueError, match="this run has no records"):
+        classify_phase(Recorder(model).history())
+    model[0].nin.w_ni.requires_grad_(False)
+    with pytest.warns(UserWarning, match="w_ni of layer '0' is frozen"):
+        Recorder(model, torch.optim.SGD(model.parameters(), lr=0.1))
+
+
 def test_records_go_to_a_table_and_to_a_writer(tmp_path: Path) -> None:
     class Writer:
         seen: list[tuple[str, float, int]] = []  # noqa: RUF012
@@ -200,3 +215,28 @@ def test_hugging_faces_checkpointing_leaves_the_gradient_as_it_is() -> None:
     assert grads[0].norm() > 0
     for grad in grads[1:]:  # float32 rounding
         torch.testing.assert_close(grad, grads[0], rtol=1e-5, atol=1e-7)
+
+
+@pytest.mark.shows("Hugging Face's Trainer")
+@pytest.mark.filterwarnings(*LIBRARIES)
+def test_a_loss_that_the_trainer_keeps_to_itself_is_named(tmp_path: Path) -> None:
+    transformers: Any = pytest.importorskip("transformers")
+    from nin.networks.trainer_callback import NINTrainerCallback  # noqa: PLC0415
+
+    config = transformers.GPT2Config(vocab_size=11, n_positions=8, n_embd=8, n_layer=1, n_head=2)
+    model = transformers.GPT2LMHeadModel(config)
+    attach(model, "transformer.h.0.mlp.c_fc", 1.0)
+    tokens = torch.randint(11, (N, 6), generator=generator(0, "tokens"))
+    arguments = transformers.TrainingArguments(
+        output_dir=str(tmp_path),
+        max_steps=1,
+        label_smoothing_factor=0.1,
+        report_to=[],
+        use_cpu=True,
+        disable_tqdm=True,
+    )
+    data = [{"input_ids": t, "labels": t} for t in tokens]
+    with pytest.raises(ValueError, match=r"label_smoothing_factor.* use nin\.Recorder"):
+        transformers.Trainer(
+            model=model, args=arguments, train_dataset=data, callbacks=[NINTrainerCallback()]
+        ).train()

@@ -15,6 +15,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 from torch.func import functional_call, hessian, jacrev, vmap
+from torch.nn.utils import prune
 
 import nin
 from nin.curvature.local import DENSE, LocalLoss
@@ -369,3 +370,60 @@ def test_bad_input_is_named() -> None:
     with pytest.raises(ValueError, match=r"outputs of shape \(batch, d\)"):
         report(words, tokens, tokens, per_sample, borders=True)
     assert report(words, tokens, tokens, per_sample)["1"].along > 0
+    with pytest.raises(ValueError, match="there are no samples to report on"):
+        report(net, x[:0], y[:0], "ce")
+    with pytest.raises(ValueError, match=r"inputs must be a tensor, or tensors by .* a ndarray"):
+        report(smooth()[0], x.numpy(), y, "ce")
+    with pytest.raises(ValueError, match=r"targets \(20,\), torch\.int64 from 7 to 7"):
+        report(smooth()[0], x, torch.full((20,), 7), "ce")
+
+
+class Scaled(nn.Module):
+    """A network of two inputs."""
+
+    def __init__(self, inner: nn.Module) -> None:
+        super().__init__()
+        self.inner = inner
+
+    def forward(self, x: Tensor, by: Tensor) -> Tensor:
+        return self.inner(x * by)
+
+
+def test_inputs_by_name_are_as_good_as_one_tensor() -> None:
+    net, x, y = smooth()
+    by = torch.full((20, 1), 2.0).double()
+    found = report(Scaled(net), {"by": by, "x": x / 2}, y, "ce", borders=True)["inner.0"]
+    expected = report(net, x, y, nin.Loss("ce"), borders=True)["0"]
+    for one in ("along", "trace", "measured", "catapult"):
+        assert getattr(found, one) == pytest.approx(getattr(expected, one), rel=1e-9)
+
+
+def test_samples_on_the_second_axis_are_counted_there() -> None:
+    class TimeFirst(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.inner = smooth()[0]
+
+        def forward(self, x: Tensor) -> Tensor:
+            return self.inner(x).mean(0)
+
+    net, (_, x, y) = TimeFirst(), smooth()
+    for node in nodes(net).values():
+        node.axes = dataclasses.replace(node.axes, batch=1)
+    told = report(net, torch.stack([x, x, x]), y, "ce")
+    assert told.batch_size == told.samples == 20
+    expected = report(smooth()[0], x, y, "ce")["2"]  # the mean of three equal steps is one of them
+    assert told["inner.2"].along == pytest.approx(expected.along, rel=1e-9)
+
+
+def test_a_pruned_network_is_reported_and_left_as_it_was() -> None:
+    net, x, y = smooth()
+    prune.l1_unstructured(net[2], "weight", 0.5)
+    masked, (plain, _, _) = copy.deepcopy(net.state_dict()), smooth()
+    with torch.no_grad():
+        plain[2].weight.copy_(masked["2.weight_orig"] * masked["2.weight_mask"])
+    found = report(net, x, y, "ce", borders=True)["0"]
+    expected = report(plain, x, y, "ce", borders=True)["0"]
+    assert found.along == pytest.approx(expected.along, rel=1e-9)
+    assert found.catapult > 0  # of fewer weights than the plain one has
+    assert torch.equal(net[2].weight, plain[2].weight)

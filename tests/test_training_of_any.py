@@ -12,6 +12,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
+from torch.nn.utils import prune
 
 from nin.networks.attachment import attach, nodes
 from nin.networks.data import Dataset, Inputs
@@ -349,6 +350,71 @@ def test_losses_that_mix_samples_are_refused() -> None:
         fit(model, x, whole(1, N), loss="mse")
     with pytest.raises(ValueError, match=r"labels \(8, 1\) do not fit outputs \(8, 3\)"):
         fit(noisy(perceptron(), "0"), x, whole(3, N, 1))
+
+
+def test_labels_that_are_no_classes_are_refused_before_anything_is_trained() -> None:
+    x, y = randn(N, 4), whole(3, N)
+    for labels, says in (
+        (y - 100, "labels of 3 outputs are 0 to 2, not -100 to -98"),
+        (y + 1, "labels of 3 outputs are 0 to 2, not 1 to 3"),
+        (y.bool(), r"labels must be torch\.int64, not torch\.bool"),
+    ):
+        with pytest.raises(ValueError, match=says):
+            fit(noisy(perceptron(), "0"), x, labels)
+
+
+def test_one_network_cannot_be_two_runs() -> None:
+    model = noisy(perceptron(), "0")
+    with pytest.raises(ValueError, match="the same network is there twice"):
+        fit([model, model], randn(N, 4), whole(3, N))
+
+
+@pytest.mark.parametrize("change", ["pruned", "compiled"])
+def test_networks_that_compute_their_weights_or_are_compiled_train_as_in_a_plain_loop(
+    change: str,
+) -> None:
+    ends, x, y = [], randn(N, 4), whole(3, N)
+    for in_loop in (False, True):
+        torch.manual_seed(0)
+        model = noisy(perceptron(), "0")
+        if change == "pruned":
+            prune.l1_unstructured(model[0], "weight", 0.5)  # type: ignore[index]
+            model(x)  # and its weights have a past
+        if in_loop:
+            by_hand(model, x, y, F.cross_entropy)
+        elif change == "compiled":
+            fit(torch.compile(model, backend="eager"), x, y)  # type: ignore[arg-type]
+        else:
+            fit(model, x, y)
+        ends.append(nodes(model)["0"].w_ni.detach())
+    torch.testing.assert_close(*ends, rtol=1e-5, atol=1e-6)  # float32 sums in another order
+
+
+@pytest.mark.parametrize(
+    ("make", "says"),
+    [
+        (lambda groups: None, r"must return a torch\.optim\.Optimizer.* not a NoneType"),
+        (lambda groups: (torch.optim.Adam(groups), None, 1), "not a tuple"),
+        (
+            lambda groups: (
+                torch.optim.SGD(groups, 0.1),
+                torch.optim.lr_scheduler.ReduceLROnPlateau(torch.optim.SGD(groups, 0.1)),
+            ),
+            "ReduceLROnPlateau cannot be",
+        ),
+    ],
+)
+def test_what_is_no_optimiser_is_refused(make: Callable[..., Any], says: str) -> None:
+    with pytest.raises(ValueError, match=says):
+        fit(noisy(perceptron(), "0"), randn(N, 4), whole(3, N), optimizer=make)
+
+
+def test_an_optimiser_that_leaves_the_nodes_weights_out_is_told_of() -> None:
+    def own_weights_only(groups: Any) -> torch.optim.Optimizer:
+        return torch.optim.SGD(groups[0]["params"], lr=0.1)
+
+    with pytest.warns(UserWarning, match="does not hold w_ni of layer '0'"):
+        fit(noisy(perceptron(), "0"), randn(N, 4), whole(3, N), optimizer=own_weights_only)
 
 
 def test_accuracy_of_one_output_is_not_a_number() -> None:

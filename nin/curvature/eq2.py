@@ -43,14 +43,14 @@ def step_rates(
     """
     size = float(w.norm())
     unit = w / size
-    g, hw = local.gradient_and_product(w, torch.zeros(len(local.x), len(w)).to(w))
+    g, hw = local.gradient_and_product(w, torch.zeros(len(local.y), len(w)).to(w))
     drift = eta * sigma_eps**2 / size * hw.mean(0)
     along = float(unit @ drift)
     scatter = [  # of the odd and of the even part of the noise, across w less along it
         factor * float((v.square().sum(1) - 2 * (v @ unit).square()).mean())
         for factor, v in ((sigma_eps**2, g), (2 * sigma_eps**4, hw))
     ]
-    noise = (eta / size) ** 2 / len(local.x) * sum(scatter)
+    noise = (eta / size) ** 2 / len(local.y) * sum(scatter)
     return {
         "curvature": along,
         "kinks": eta * kink_pull(local, w, sigma_eps) / size**2,

@@ -11,6 +11,7 @@ from torch.func import functional_call, grad, jacrev, vjp, vmap
 
 from nin.curvature.lanczos import top_eigenvalue
 from nin.networks.attachment import one_node
+from nin.networks.data import Inputs, outputs
 from nin.networks.losses import Loss, LossFunction
 from nin.networks.models import ACTIVATIONS, MLP
 
@@ -23,7 +24,7 @@ _VECTORS = 10  # of the Lanczos basis: a loose tolerance needs no more
 def top_curvature(
     model: nn.Module,
     loss: Loss | LossFunction,
-    x: Tensor,
+    x: Inputs,
     y: Tensor,
     of: str = "",
     at: Tensor | None = None,
@@ -33,7 +34,7 @@ def top_curvature(
     Args:
         model: The network, with its node's ``eps`` set.
         loss: The loss.
-        x: Inputs, (batch, d_in).
+        x: Inputs, (batch, ...).
         y: Labels, (batch,).
         of: End of the names of the weights to vary; default all.
         at: Outputs at which the Hessian of the loss is taken, (batch, d); default the network's.
@@ -44,10 +45,10 @@ def top_curvature(
     weights = {k: p.detach() for k, p in model.named_parameters()}
     varied = {k: p for k, p in weights.items() if k.endswith(of)}
 
-    def outputs(part: dict[str, Tensor]) -> Tensor:
-        return functional_call(model, weights | part, (x,))
+    def of_weights(part: dict[str, Tensor]) -> Tensor:
+        return outputs(lambda *a, **k: functional_call(model, weights | part, a, k), x)
 
-    z, pull = vjp(outputs, varied)[:2]
+    z, pull = vjp(of_weights, varied)[:2]
     if z.ndim != 2:
         raise ValueError(f"expected outputs of shape (batch, d), not {tuple(z.shape)}")
     push = vjp(lambda r: pull(r)[0], torch.zeros_like(z))[1]  # the transpose of the transpose
@@ -56,7 +57,7 @@ def top_curvature(
     def product(r: Tensor) -> Tensor:
         """Apply R J J^T R to outputs: the same eigenvalues as J^T R R J, in fewer dimensions."""
         back = pull((root @ r.to(z).view_as(z).unsqueeze(-1)).squeeze(-1))[0]
-        return (root @ push(back)[0].unsqueeze(-1)).double().flatten() / len(x)
+        return (root @ push(back)[0].unsqueeze(-1)).double().flatten() / len(y)
 
     return top_eigenvalue(product, z.numel(), _EIGENVALUE, _VECTORS)
 

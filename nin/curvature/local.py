@@ -12,7 +12,8 @@ from torch.func import grad, vjp, vmap
 
 from nin.curvature.lanczos import top_eigenvalue
 from nin.networks.attachment import node_of
-from nin.networks.axes import Axes
+from nin.networks.axes import Axes, first_tensor
+from nin.networks.data import Inputs, outputs
 from nin.networks.losses import Loss, LossFunction, check_losses, values_of
 from nin.networks.models import ACTIVATIONS, MLP
 from nin.networks.module_stack import plain_attention
@@ -42,7 +43,7 @@ class LocalLoss:
     Attributes:
         model: Any network.
         layer: Name of the layer as in ``model.named_modules()``.
-        x: Inputs, (batch, ...).
+        x: Inputs, (batch, ...): a tensor, or tensors by the names of the network's arguments.
         y: Labels or targets, (batch, ...).
         loss: Loss of each sample, (batch,), from outputs and `y`; such as ``Loss("ce").values``.
         feature_dim: Axis of the features in z; default as the layer's node or kind says.
@@ -51,7 +52,7 @@ class LocalLoss:
 
     model: nn.Module
     layer: str
-    x: Tensor
+    x: Inputs
     y: Tensor
     loss: LossFunction
     feature_dim: int | None = None
@@ -70,12 +71,12 @@ class LocalLoss:
             raise ValueError(f"no layer {self.layer!r} in this network; it has: {names}")
         self._places(self.pre_activations())
         with torch.no_grad(), self._shifted(None):
-            check_losses(self.loss, self.model(self.x), self.y)
+            check_losses(self.loss, outputs(self.model, self.x), self.y)
 
     def pre_activations(self) -> Tensor:
         """Return what the layer puts out, at its first call if there are several."""
         with torch.no_grad(), self._shifted(None) as seen:
-            self.model(self.x)
+            outputs(self.model, self.x)
         if not seen:
             raise ValueError(
                 f"layer {self.layer!r} is not called when the network is: name another layer"
@@ -239,7 +240,7 @@ class LocalLoss:
 
     def _values(self, shift: Tensor | None) -> Tensor:
         with self._shifted(shift):
-            return self.loss(self.model(self.x), self.y)
+            return self.loss(outputs(self.model, self.x), self.y)
 
     def _gradient(self, shift: Tensor) -> Tensor:
         return grad(lambda s: self._values(s).sum())(shift)
@@ -262,7 +263,7 @@ class LocalLoss:
             axes = Axes.of(self.model, target, self.batch_dim, self.feature_dim)
         else:
             axes = node.axes
-        return axes.find(z.shape, self.x, None if node is None else len(node.w_ni))
+        return axes.find(z.shape, first_tensor(self.x), None if node is None else len(node.w_ni))
 
     @contextmanager
     def _shifted(self, shift: Tensor | None) -> Iterator[list[Tensor]]:
@@ -279,6 +280,8 @@ class LocalLoss:
             return z + (shift if batch < feature else shift.mT).reshape(shape)
 
         training = {m: m.training for m in self.model.modules()}
+        # Weights that hooks compute at each call, as pruning does, would stay as this call has them
+        computed = {m: _plain_tensors(m) for m in self.model.modules()}
         hook = self.model.get_submodule(self.layer).register_forward_hook(add)
         try:
             self.model.eval()
@@ -288,6 +291,7 @@ class LocalLoss:
             hook.remove()
             for module, mode in training.items():
                 module.training = mode
+                vars(module).update(computed[module])
 
 
 class Tail(nn.Module):
@@ -313,6 +317,10 @@ class Tail(nn.Module):
         return z
 
 
+def _plain_tensors(module: nn.Module) -> dict[str, Tensor]:
+    return {name: v for name, v in vars(module).items() if isinstance(v, Tensor)}
+
+
 def _finite(h: Tensor) -> Tensor:
     if not h.isfinite().all():
         raise ValueError("the local Hessian is not finite: the loss overflows, or z does")
@@ -320,7 +328,7 @@ def _finite(h: Tensor) -> Tensor:
 
 
 def local_loss(
-    model: nn.Module, layer: str, x: Tensor, y: Tensor, loss: Loss | LossFunction
+    model: nn.Module, layer: str, x: Inputs, y: Tensor, loss: Loss | LossFunction | str
 ) -> LocalLoss:
     """Return the local loss; for an `MLP` without the layers before, which it does not need.
 

@@ -17,6 +17,7 @@ from nin.curvature.local import DENSE, LocalLoss, local_loss
 from nin.curvature.noise_curvature import Prediction, noisy_curve
 from nin.curvature.pull import sampled_gradients
 from nin.networks.attachment import NoiseInjection, nodes
+from nin.networks.data import Inputs
 from nin.networks.losses import Loss, LossFunction
 from nin.networks.module_stack import plain_attention, trainable_copy
 
@@ -158,9 +159,9 @@ class Report:
 
 def report(
     model: nn.Module,
-    x: Tensor,
+    x: Inputs,
     y: Tensor,
-    loss: Loss | LossFunction,
+    loss: Loss | LossFunction | str,
     *,
     eta: float = 1.0,
     batch_size: int | None = None,
@@ -173,12 +174,13 @@ def report(
 
     Args:
         model: The network, with one node or several attached.
-        x: Inputs, (batch, ...): some hundreds will do.
+        x: Inputs, (batch, ...): some hundreds will do. A tensor, or tensors by the names of the
+            network's arguments.
         y: Labels or targets, (batch, ...).
-        loss: `Loss`, or the loss of each sample, (batch,), from outputs and `y`.
+        loss: `Loss`, or its name, or the loss of each sample, (batch,), from outputs and `y`.
         eta: Learning rate of SGD; with momentum, over 1 - momentum. By default 1: then rates and
             kicks are per unit of it, `half_life` is eta times steps, and `floor` goes as its root.
-        batch_size: Samples of a step; default as many as there are in `x`.
+        batch_size: Samples of a step; default as many as there are in `y`.
         borders: Whether to predict the borders of the phases, for outputs (batch, d). It takes some
             hundred gradients more, and means something for the `eta` of training only.
         seed: Of the random directions, of the draws and of the borders' noise.
@@ -199,7 +201,10 @@ def report(
     found = nodes(model)
     if not found:
         raise ValueError("this network has no node: `nin.attach` one to a layer")
-    batch_size = len(x) if batch_size is None else batch_size
+    if not len(y):
+        raise ValueError("there are no samples to report on: give some hundreds")
+    loss = Loss(loss) if isinstance(loss, str) else loss
+    batch_size = len(y) if batch_size is None else batch_size
     if not (0 < eta < float("inf") and batch_size >= 1):
         raise ValueError(
             f"expected a finite eta > 0 and batch_size >= 1, not {eta} and {batch_size}"
@@ -216,7 +221,7 @@ def report(
             limits = _borders(model, layer, x, y, loss, eta, scale, seed)
         unknown = (*_about_layers(local), *_about_numbers(**numbers))
         told[layer] = NodeReport(**numbers, **vars(limits), unknown=unknown)
-    return Report(told, eta, batch_size, len(x))
+    return Report(told, eta, batch_size, len(y))
 
 
 def _numbers(
@@ -256,7 +261,7 @@ def _numbers(
 def _borders(
     model: nn.Module,
     layer: str,
-    x: Tensor,
+    x: Inputs,
     y: Tensor,
     loss: Loss | LossFunction,
     eta: float,

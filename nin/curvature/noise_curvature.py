@@ -11,6 +11,7 @@ from torch import Tensor, nn
 
 from nin.curvature.gauss_newton import top_curvature
 from nin.networks.attachment import NOISE_LAWS, nodes
+from nin.networks.data import Inputs
 from nin.networks.losses import Loss, LossFunction
 from nin.networks.seeds import generator
 from nin.runs.phases import MARGIN
@@ -98,7 +99,7 @@ class Curve:
 def noisy_curve(
     model: nn.Module,
     layer: str,
-    x: Tensor,
+    x: Inputs,
     y: Tensor,
     loss: Loss | LossFunction,
     sigma_eps: Sequence[float],
@@ -118,7 +119,7 @@ def noisy_curve(
         seed: Of the noise.
     """
     node = nodes(model)[layer]
-    xi, rows = unit_noise(node.noise, len(x), seed), []
+    xi, rows = unit_noise(node.noise, len(y), seed), []
     for sigma in sigma_eps:
         node.eps = xi * sigma
         varied = ("", f"{layer}.nin.w_ni")

@@ -31,7 +31,7 @@ def niw_gradient(local: LocalLoss, w: Tensor, eps: Tensor) -> Tensor:
         w: The noise injection weights, (features,).
         eps: One value for each sample, (batch,), or one for all, ().
     """
-    eps = eps.expand(len(local.x)).unsqueeze(-1).to(w)
+    eps = eps.expand(len(local.y)).unsqueeze(-1).to(w)
     return (eps * local.gradient(eps * w)).mean(0)
 
 
@@ -65,7 +65,7 @@ def sampled_gradients(
     g = generator(seed, "onestep", noise)
     found = []
     for _ in range(draws):
-        eps = NOISE_LAWS[noise](len(local.x), g) * sigma_eps
+        eps = NOISE_LAWS[noise](len(local.y), g) * sigma_eps
         one = niw_gradient(local, w, eps)
         found.append((one + niw_gradient(local, w, -eps)) / 2 if antithetic else one)
     return torch.stack(found)
@@ -89,7 +89,7 @@ def fluctuations(local: LocalLoss, w: Tensor, sigma_eps: float, draws: int) -> t
     g = generator(0, "onestep", "fluctuations")
     odd, even = [], []
     for _ in range(draws):
-        eps = NOISE_LAWS["gaussian"](len(local.x), g) * sigma_eps
+        eps = NOISE_LAWS["gaussian"](len(local.y), g) * sigma_eps
         plus, minus = niw_gradient(local, w, eps), niw_gradient(local, w, -eps)
         odd.append((plus - minus) / 2)
         even.append((plus + minus) / 2)
@@ -165,7 +165,7 @@ def noise_averages(local: LocalLoss, w: Tensor, sigma_eps: float, nodes: int = N
         raise ValueError(f"expected sigma_eps > 0, not {sigma_eps}: without noise nothing pulls")
     pull = curvature = 0.0
     for eps, weight in gaussian_rule(sigma_eps, nodes, NEAR_REACH):
-        g, hw = local.gradient_and_product(w, (eps * w).expand(len(local.x), -1))
+        g, hw = local.gradient_and_product(w, (eps * w).expand(len(local.y), -1))
         pull += weight * eps * float(w @ g.mean(0))
         curvature += weight * sigma_eps**2 * float(w @ hw.mean(0))
     return Averages(pull, curvature)

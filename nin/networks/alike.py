@@ -10,6 +10,7 @@ from typing import Any
 from torch import Tensor, nn
 
 from nin.networks.injection import NoiseInjection
+from nin.networks.module_stack import computed_tensors
 
 _OF_ALL = set(vars(nn.Module())) | {"training"}
 
@@ -53,7 +54,8 @@ def _options(module: nn.Module) -> dict[str, Any]:
     """Return what a module was made with, besides its tensors and children."""
     if isinstance(module, NoiseInjection):
         return {"axes": module.axes}  # all else may differ from run to run
-    return {k: v for k, v in vars(module).items() if k not in _OF_ALL}
+    left = computed_tensors(module)
+    return {k: v for k, v in vars(module).items() if k not in _OF_ALL and k not in left}
 
 
 def _same(a: Any, b: Any) -> bool:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import itertools
 import math
 import sys
 
@@ -59,7 +60,8 @@ def attach(
 
     Raises:
         ValueError: If there is no such layer, it is a container or never called, it has a node
-            already, its size is not known, or the network is wrapped already.
+            already or a part of that name, its size is not known, or the network is wrapped
+            already.
 
     >>> net = nn.Sequential(nn.Linear(4, 3), nn.ReLU(), nn.Linear(3, 2))
     >>> node = attach(net, "0", sigma_eps=0.5)
@@ -87,16 +89,17 @@ def attach(
         name=layer if nodes(model) else "",
         **options,  # type: ignore[arg-type]
     )
-    node.axes = Axes.of(model, target, batch_dim, feature_dim)
-    if isinstance(weight, Tensor) and weight.is_floating_point():
-        node.to(weight)
-        node.to(weight)
+    node.axes, node.layer_class = Axes.of(model, target, batch_dim, feature_dim), type(target)
+    own = (target.parameters(), target.buffers(), model.parameters())
+    numbers = next((v for v in itertools.chain(*own) if v.is_floating_point()), None)
+    if numbers is not None:
+        node.to(numbers)
     target.add_module("nin", node.train(target.training))
     node.handles.append(target.register_forward_hook(node.on_output))
     for part, depth in _parts_around(model, target).items():
         enter, leave = (functools.partial(on, depth) for on in (node.on_enter, node.on_leave))
         node.handles.append(part.register_forward_pre_hook(enter, with_kwargs=True))
-        node.handles.append(part.register_forward_hook(leave))
+        node.handles.append(part.register_forward_hook(leave, always_call=True))
     _forget_compiled()
     return node
 
@@ -180,6 +183,10 @@ def _layer(model: nn.Module, name: str) -> nn.Module:
         )
     if node_of(target) is not None:
         raise ValueError(f"layer {name!r} has a node already")
+    if hasattr(target, "nin"):
+        raise ValueError(
+            f"layer {name!r} has a part of its own called 'nin', where a node would lie: rename it"
+        )
     return target
 
 

@@ -68,6 +68,28 @@ class Dataset:
     val_x: Any
     val_y: Tensor
 
+    def __post_init__(self) -> None:
+        """Check that there are as many inputs as labels.
+
+        Raises:
+            ValueError: If there are not, or they are no tensors.
+        """
+        for part in ("train", "val"):
+            x, y = getattr(self, f"{part}_x"), getattr(self, f"{part}_y")
+            named = {f"{part}_y": y} | (
+                {f"{part}_x[{k!r}]": v for k, v in x.items()}
+                if isinstance(x, Mapping)
+                else {f"{part}_x": x}
+            )
+            for name, value in named.items():
+                if not isinstance(value, Tensor):
+                    raise ValueError(f"{name} must be a tensor, not a {type(value).__name__}")
+                if not value.ndim or len(value) != len(y):
+                    raise ValueError(
+                        f"{name} is {tuple(value.shape)} for {len(y)} labels or targets in "
+                        f"{part}_y: samples come first, as many in each"
+                    )
+
     def to(self, device: torch.device | str) -> Dataset:
         """Return the same data on another device."""
         x, val_x = (each(part, lambda v: v.to(device)) for part in (self.train_x, self.val_x))
@@ -85,8 +107,19 @@ def take(x: Inputs, index: Tensor | int | slice | tuple[int, slice]) -> Inputs:
 
 
 def outputs(model: nn.Module | Callable[..., Tensor], x: Inputs) -> Tensor:
-    """Return what a network makes of inputs."""
-    return model(x) if isinstance(x, Tensor) else model(**x)
+    """Return what a network makes of inputs.
+
+    Raises:
+        ValueError: If they are neither a tensor nor tensors by names.
+    """
+    if isinstance(x, Tensor):
+        return model(x)
+    if not isinstance(x, Mapping):
+        raise ValueError(
+            "inputs must be a tensor, or tensors by the names of the network's arguments, not a "
+            f"{type(x).__name__}"
+        )
+    return model(**x)
 
 
 def load(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import sys
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -11,7 +12,7 @@ from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
 from torch.utils.hooks import RemovableHandle
 
-from nin.networks.axes import Axes, is_sequence_first
+from nin.networks.axes import Axes, first_tensor, sequence_first
 from nin.networks.seeds import generator
 
 Law = Callable[..., Tensor]
@@ -20,20 +21,25 @@ Law = Callable[..., Tensor]
 def _gaussian(
     n: int, g: torch.Generator | None = None, device: torch.device | None = None
 ) -> Tensor:
-    return torch.randn(n, generator=g, device=device, dtype=torch.float32)
+    return torch.randn(n, **_source(g), device=device, dtype=torch.float32)
 
 
 def _uniform(
     n: int, g: torch.Generator | None = None, device: torch.device | None = None
 ) -> Tensor:
-    u = torch.rand(n, generator=g, device=device, dtype=torch.float32)
+    u = torch.rand(n, **_source(g), device=device, dtype=torch.float32)
     return u.mul_(2).sub_(1).mul_(math.sqrt(3))
 
 
 def _rademacher(
     n: int, g: torch.Generator | None = None, device: torch.device | None = None
 ) -> Tensor:
-    return torch.randint(2, (n,), generator=g, device=device).mul_(2).sub_(1).float()
+    return torch.randint(2, (n,), **_source(g), device=device).mul_(2).sub_(1).float()
+
+
+def _source(g: torch.Generator | None) -> dict[str, Any]:
+    # A compiler that leaves the batch size open takes no generator=None.
+    return {} if g is None else {"generator": g}
 
 
 NOISE_LAWS: dict[str, Law] = {
@@ -66,7 +72,8 @@ class NoiseInjection(nn.Module):
 
     Attributes:
         w_ni: The NIWs, (size,).
-        sigma_eps: Standard deviation of eps; a new value holds from the next pass on.
+        sigma_eps: Standard deviation of eps, finite and >= 0; a new value holds from the next pass
+            on.
         eps: What the next passes inject, (batch,); empty: draw at each. What `select` puts here is
             used once; what you put here yourself stays, if the node has no `n_samples`.
         samples: Noise of each training sample over sigma_eps, (n_samples,); empty without.
@@ -98,7 +105,7 @@ class NoiseInjection(nn.Module):
             fixed: Whether each sample keeps its eps for the whole training; in a training loop of
                 your own, name `n_samples` too.
             n_samples: Size of the training set, for values that belong to samples.
-            init_std: Standard deviation of the initial NIWs.
+            init_std: Standard deviation of the initial NIWs; finite, >= 0.
             feature_dim: Axis of z that w_ni runs along; None: the one that has its length.
             batch_dim: Axis of z that eps runs along; None: the first, checked against the
                 network's input.
@@ -109,13 +116,16 @@ class NoiseInjection(nn.Module):
             ValueError: If an argument is out of range or the noise law unknown.
         """
         super().__init__()
-        if not (math.isfinite(sigma_eps) and sigma_eps >= 0):
-            raise ValueError(f"sigma_eps must be finite and >= 0, not {sigma_eps}")
+        self.sigma_eps = sigma_eps
+        if not (math.isfinite(init_std) and init_std >= 0):
+            raise ValueError(f"init_std must be finite and >= 0, not {init_std}")
         if noise not in NOISE_LAWS:
             raise ValueError(f"noise must be one of {sorted(NOISE_LAWS)}, not {noise!r}")
         if size < 1:
             raise ValueError(f"size must be a positive number of features, not {size}")
-        self.sigma_eps, self.noise, self.fixed = float(sigma_eps), noise, fixed
+        if n_samples is not None and (n_samples < 1 or int(n_samples) != n_samples):
+            raise ValueError(f"n_samples must be a positive number of samples, not {n_samples}")
+        self.noise, self.fixed = noise, fixed
         self.init_std, self.seed, self.name = init_std, seed, name
         self.axes = Axes(batch_dim, feature_dim)
         self.w_ni = nn.Parameter(torch.empty(size))
@@ -124,13 +134,26 @@ class NoiseInjection(nn.Module):
         self.eps, self.draws = torch.zeros(0), 0
         self.samples = torch.zeros(0) if n_samples is None else self._draw_samples(n_samples)
         self.handles: list[RemovableHandle] = []
+        self.layer_class: type = nn.Module
         self._is_selected = False
         self._outermost: int | None = None  # the part of the network whose call is the open pass
-        self._input: Tensor | None = None
+        self._input: Tensor | None = None  # of the open pass
+        self._items: int | None = None  # of that, if it is a list
         self._eps: Tensor | None = None  # of the open pass
         self._was_called = False
         self._places: dict[int, tuple[int, int]] = {}  # axes of samples and features, by z.ndim
         self._remembered: dict[int, Tensor] = {}
+
+    @property
+    def sigma_eps(self) -> float:
+        """Standard deviation of eps."""
+        return self._sigma_eps
+
+    @sigma_eps.setter
+    def sigma_eps(self, value: float) -> None:
+        if not (math.isfinite(value) and value >= 0):
+            raise ValueError(f"sigma_eps must be finite and >= 0, not {value}")
+        self._sigma_eps = float(value)
 
     def reset_parameters(self) -> None:
         """Give the NIWs their initial values."""
@@ -156,11 +179,17 @@ class NoiseInjection(nn.Module):
             index: Positions of the batch in the training set, (batch,) int64.
 
         Raises:
-            ValueError: If the node was made without `n_samples`.
+            ValueError: If the node was made without `n_samples`, or there is no such sample.
         """
         if not len(self.samples):
             raise ValueError("this node has no values per sample: make it with n_samples=...")
-        eps = self.samples[index.cpu()] * self.sigma_eps
+        index, n = torch.as_tensor(index).cpu(), len(self.samples)
+        if index.numel() and not 0 <= int(index.min()) <= int(index.max()) < n:
+            raise ValueError(
+                f"expected positions 0 to {n - 1} of training samples, not {int(index.min())} to "
+                f"{int(index.max())}"
+            )
+        eps = self.samples[index] * self.sigma_eps
         self.eps, self._is_selected = eps.to(self.w_ni.device), True
         # The generator moves on, so that its state tells this pass from all others.
         torch.rand((), device=self.w_ni.device)
@@ -182,8 +211,7 @@ class NoiseInjection(nn.Module):
             return z
         if not (z.is_floating_point() or z.is_complex()):
             raise ValueError(f"a node needs a layer that puts out real numbers, not {z.dtype}")
-        if not torch.compiler.is_compiling():
-            self._was_called = True
+        self._note_call()
         batch_dim, feature_dim = self._place(z)
         eps = self._noise(z.shape[batch_dim], z.device)
         if len(eps) != z.shape[batch_dim] or z.shape[feature_dim] != len(self.w_ni):
@@ -202,7 +230,7 @@ class NoiseInjection(nn.Module):
 
     # ---- the hooks of `attach`
 
-    def on_output(self, layer: nn.Module, _inputs: tuple[Any, ...], z: Tensor) -> Tensor:
+    def on_output(self, layer: nn.Module, inputs: tuple[Any, ...], z: Tensor) -> Tensor:
         """Inject into a layer's output: the layer's forward hook."""
         if getattr(layer, "_is_replica", False):
             raise ValueError(
@@ -210,12 +238,23 @@ class NoiseInjection(nn.Module):
                 "DistributedDataParallel"
             )
         if getattr(layer, "nin", None) is not self:
+            if type(layer) is not self.layer_class and not hasattr(layer, "parametrizations"):
+                raise ValueError(
+                    f"a {type(layer).__name__} took the place of the layer of this node, which is "
+                    "lost: exchange layers (to quantise them, say) before nin.attach"
+                )
             return z  # the node was deleted, and its hook stayed
         if not isinstance(z, Tensor):
             raise ValueError(
                 f"a node needs a layer that returns a tensor, but a {type(layer).__name__} "
                 f"returns a {type(z).__name__}: name another layer"
             )
+        if self._outermost is None and self.training:  # nobody called the network
+            self._input = first_tensor(inputs)
+            try:
+                return self(z)
+            finally:
+                self._input = None
         return self(z)
 
     def on_enter(
@@ -225,8 +264,11 @@ class NoiseInjection(nn.Module):
         # What is as far out as the open pass is not part of it, but follows one that was broken off
         if not self.training or (self._outermost is not None and depth > self._outermost):
             return
+        given = (*args, *kwargs.values())
         self._outermost, self._eps = depth, None
-        self._input = next((v for v in (*args, *kwargs.values()) if isinstance(v, Tensor)), None)
+        self._input, self._items = first_tensor(given), None
+        if given and isinstance(given[0], list):
+            self._items = len(given[0])
         ddp = DistributedDataParallel._active_ddp_module
         if ddp is not None and all(p is not self.w_ni for p in ddp._module_parameters):
             raise ValueError(
@@ -239,12 +281,19 @@ class NoiseInjection(nn.Module):
                 self._eps = self._fresh(len(self._input), self.w_ni.device)
 
     def on_leave(self, depth: int, part: nn.Module, _args: tuple[Any, ...], out: Any) -> None:
-        """End a pass: what was selected for it is used up."""
+        """End a pass, or one that broke off: what was selected for it is used up."""
         if not self.training or depth != self._outermost:
             return
         x, self._outermost, self._input, self._eps = self._input, None, None, None
         if torch.compiler.is_compiling():
             return  # the checks are those of an uncompiled pass
+        if out is None and sys.exc_info()[0] is not None:
+            return
+        if isinstance(out, torch.fx.Proxy):
+            raise ValueError(
+                "torch.fx records the layers of a network without its noise: attach to the "
+                "network that it returns"
+            )
         if not self._was_called and any(m is self for m in part.modules()):
             raise ValueError(
                 f"the layer of {self} was not called in a forward pass of the "
@@ -252,10 +301,10 @@ class NoiseInjection(nn.Module):
                 "layer, or attach to the part of the network that calls it"
             )
         if self.axes.batch is None and not self.axes.channels and x is not None:
-            if is_sequence_first(x, out):
+            if (shape := sequence_first(x, out)) is not None:
                 raise ValueError(
-                    f"the network turns {tuple(x.shape)} into {tuple(out.shape)}, so that samples "
-                    "seem to lie on the second axis of its input: say batch_dim=... of the layer"
+                    f"the network turns {tuple(x.shape)} into {shape}, so that samples seem to lie "
+                    "on the second axis of its input: say batch_dim=... of the layer"
                 )
 
     # ---- what a checkpoint holds
@@ -295,6 +344,13 @@ class NoiseInjection(nn.Module):
 
     # ----
 
+    def _note_call(self) -> bool:
+        """Note that the layer is called at all; a compiler does so while it reads the network."""
+        self._was_called = True
+        return True
+
+    _note_call._dynamo_marked_constant = True  # type: ignore[attr-defined]
+
     def _stream(self, *what: object) -> torch.Generator:
         return generator(self.seed, *what, *([self.name] if self.name else []))
 
@@ -303,13 +359,19 @@ class NoiseInjection(nn.Module):
 
     def _place(self, z: Tensor) -> tuple[int, int]:
         """Return the axes of samples and features: found once, then checked."""
-        place = self._places.get(z.ndim)
+        place, x = self._places.get(z.ndim), self._input
         if place is None:
-            place = self.axes.find(z.shape, self._input, len(self.w_ni))
-            if not torch.compiler.is_compiling():
+            if x is None and self._outermost is not None and self.axes.batch is None:
+                raise ValueError(
+                    f"the layer puts out {tuple(z.shape)}, and the network was given no tensor "
+                    "that tells how many samples there are: say batch_dim=... of the layer"
+                )
+            place = self.axes.find(z.shape, x, len(self.w_ni), self._items)
+            # Of one sample any axis will do, and for the next batch it may not.
+            if not torch.compiler.is_compiling() and (x is None or len(x) > 1):
                 self._places[z.ndim] = place
-        elif self._input is not None:
-            self.axes.check(z.shape, self._input)
+        elif x is not None:
+            self.axes.check(z.shape, x, self._items)
         return place
 
     def _noise(self, n: int, device: torch.device) -> Tensor:
@@ -318,7 +380,7 @@ class NoiseInjection(nn.Module):
             return self.eps.to(device)
         is_drawn, eager = not len(self.samples), not torch.compiler.is_compiling()
         eps, is_old = self._eps, True
-        if eps is None and eager and self._remembered:
+        if eps is None and eager and self._remembered and _is_backward():
             eps = self._remembered.get(_state_of(device))
         if eps is None:
             eps, is_old = self._fresh(n, device), False
@@ -337,7 +399,7 @@ class NoiseInjection(nn.Module):
     def _fresh(self, n: int, device: torch.device) -> Tensor:
         """Return what was selected for this pass, or a draw."""
         if len(self.samples):
-            if not self._is_selected:
+            if not self._is_selected or _is_backward():  # what is selected is of the next pass
                 raise ValueError(
                     "say node.select(index) before a forward pass, and before each: eps belongs to "
                     "samples. (Recomputation needs checkpoint's preserve_rng_state=True)"
@@ -358,6 +420,11 @@ class _Missing(str):
             f"{self!s} (a node that the checkpoint does not have: load it before nin.attach, or "
             "with strict=False)"
         )
+
+
+def _is_backward() -> bool:
+    """Tell whether a backward pass is under way, where a forward pass is one computed again."""
+    return not torch.compiler.is_compiling() and torch._C._current_graph_task_id() != -1
 
 
 def _state_of(device: torch.device) -> int:

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 from torch.optim import Optimizer
+from torch.optim.lr_scheduler import ReduceLROnPlateau
 
-from nin.networks.attachment import nodes
+from nin.networks.attachment import NoiseInjection, nodes
 from nin.networks.data import Inputs, outputs, take
 from nin.networks.losses import Loss, LossFunction, share_right, values_of
 from nin.networks.module_stack import (
@@ -47,7 +49,8 @@ class LoopStack:
         self.models = [trainable_copy(m) for m in models]
         self.dtype = dtype_of(self.models[0])
         made = [make(_groups(m)) for m in self.models]
-        pairs = [m if isinstance(m, tuple) else (m, None) for m in made]
+        pairs = [_pair(m) for m in made]
+        check_optimizer(nodes(self.models[0]), pairs[0][0])
         self.optimisers: list[Optimizer] = [optimiser for optimiser, _ in pairs]
         self.schedules = [schedule for _, schedule in pairs]
         self.optimizer = describe(*pairs[0])
@@ -116,6 +119,47 @@ def describe(optimizer: Optimizer, schedule: object = None) -> str:
     told = {k: optimizer.defaults[k] for k in _TOLD if optimizer.defaults.get(k)}
     text = f"{type(optimizer).__name__}({', '.join(f'{k}={v}' for k, v in told.items())})"
     return text if schedule is None else f"{text}, {type(schedule).__name__}"
+
+
+def check_optimizer(found: dict[str, NoiseInjection], optimizer: Optimizer) -> None:
+    """Warn of an optimiser that leaves a w_ni as it is, or pulls it to 0 by itself."""
+    groups = {id(p): group for group in optimizer.param_groups for p in group["params"]}
+    for layer, node in found.items():
+        group = groups.get(id(node.w_ni))
+        if not node.w_ni.requires_grad:
+            warnings.warn(
+                f"w_ni of layer {layer!r} is frozen (requires_grad=False) and will never move",
+                stacklevel=3,
+            )
+        elif group is None:
+            warnings.warn(
+                f"the optimiser does not hold w_ni of layer {layer!r}, which will never move: "
+                "attach before making the optimiser",
+                stacklevel=3,
+            )
+        elif group.get("weight_decay"):
+            warnings.warn(
+                f"the optimiser decays w_ni of layer {layer!r} by weight_decay="
+                f"{group['weight_decay']}, noise or not: give w_ni a group with weight_decay=0",
+                stacklevel=3,
+            )
+
+
+def _pair(made: Any) -> tuple[Optimizer, Any]:
+    """Return an optimiser and its schedule or None, of what the user's function returned.
+
+    Raises:
+        ValueError: If that is something else.
+    """
+    optimizer, schedule = made if isinstance(made, tuple) and len(made) == 2 else (made, None)
+    if not isinstance(optimizer, Optimizer):
+        raise ValueError(
+            "optimizer= must return a torch.optim.Optimizer, or one with its schedule, not a "
+            f"{type(made).__name__}"
+        )
+    if isinstance(schedule, ReduceLROnPlateau):
+        raise ValueError("a schedule is stepped at each batch, and ReduceLROnPlateau cannot be")
+    return optimizer, schedule
 
 
 def _groups(model: nn.Module) -> list[dict[str, Any]]:

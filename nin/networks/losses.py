@@ -82,6 +82,23 @@ class Loss:
             return torch.softmax(z, -1) * total - targets
         return (z - _targets(z, y)) * (2 * self._factor(z))
 
+    def check_labels(self, d: int, *labels: Tensor) -> None:
+        """Refuse labels that are not classes of d outputs; targets are left to `values`.
+
+        Raises:
+            ValueError: If some are of another kind or out of range.
+        """
+        for y in labels:
+            if y.is_floating_point() or not y.numel():
+                continue
+            if y.dtype not in (torch.int64, torch.int32):
+                raise ValueError(f"labels must be torch.int64, not {y.dtype}: say y.long()")
+            if y.min() < 0 or y.max() >= d:
+                raise ValueError(
+                    f"labels of {d} outputs are 0 to {d - 1}, not {y.min()} to {y.max()}; to leave "
+                    "some out, give a loss function of your own"
+                )
+
     def _factor(self, z: Tensor) -> float:
         return MSE_NORMS[self.mse_norm](z.shape[-1])
 
@@ -109,8 +126,9 @@ def share_right(z: object, y: Tensor) -> Tensor:
     return accuracy(z, y).reshape(len(z), -1).mean(1)
 
 
-def values_of(loss: Loss | LossFunction) -> LossFunction:
-    """Return the function that gives the loss of each sample."""
+def values_of(loss: Loss | LossFunction | str) -> LossFunction:
+    """Return the function that gives the loss of each sample, of a `Loss`, by its name or as is."""
+    loss = Loss(loss) if isinstance(loss, str) else loss
     return loss.values if isinstance(loss, Loss) else loss
 
 
@@ -123,9 +141,18 @@ def check_losses(loss: LossFunction, z: Any, y: Tensor) -> None:
         y: Its labels or targets, (batch, ...).
 
     Raises:
-        ValueError: If there are more or fewer numbers, or they depend on the other samples.
+        ValueError: If it fails, there are more or fewer numbers, or they depend on the other
+            samples.
     """
-    losses = loss(z, y)
+    try:
+        losses = loss(z, y)
+    except (RuntimeError, IndexError, TypeError) as error:
+        of = f"outputs {tuple(z.shape)}" if isinstance(z, Tensor) else f"a {type(z).__name__}"
+        span = f" from {y.min():g} to {y.max():g}" if y.numel() else ""
+        raise ValueError(
+            f"the loss cannot take {of} with labels or targets {tuple(y.shape)}, {y.dtype}{span}: "
+            f"{str(error).splitlines()[0]}"
+        ) from error
     if tuple(losses.shape) != (len(y),):
         raise ValueError(
             f"the loss must be one number for each of the {len(y)} samples, not of shape "

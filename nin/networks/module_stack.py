@@ -138,10 +138,18 @@ class ModuleStack:
 
 def trainable_copy(model: nn.Module) -> nn.Module:
     """Return a copy in ``train()`` whose nodes inject what they are given."""
-    copied = copy.deepcopy(model).train()
+    # Weights that hooks compute at each call, as those of pruning, cannot be copied with their past
+    computed = {id(v): v.detach() for m in model.modules() for v in computed_tensors(m).values()}
+    copied = copy.deepcopy(model, computed).train()
     for node in nodes(copied).values():
         node.samples = torch.zeros(0)
     return copied
+
+
+def computed_tensors(module: nn.Module) -> dict[str, Tensor]:
+    """Return what an earlier call left in a module, with the graph that it came from."""
+    plain = ((name, v) for name, v in vars(module).items() if isinstance(v, Tensor))
+    return {name: v for name, v in plain if not v.is_leaf}
 
 
 def dtype_of(model: nn.Module) -> torch.dtype:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import csv
-import warnings
 from pathlib import Path
 from types import TracebackType
 from typing import Protocol
@@ -11,9 +10,9 @@ from typing import Protocol
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
-from nin.networks.attachment import NoiseInjection, nodes
+from nin.networks.attachment import nodes
 from nin.networks.log import DENSE_STEPS, STEPS_PER_DECADE, Log
-from nin.networks.loop_stack import describe
+from nin.networks.loop_stack import check_optimizer, describe
 from nin.networks.module_stack import norm_name
 from nin.runs.history import CLEAN_QUANTITIES, History, log_spaced_steps
 
@@ -63,17 +62,24 @@ class Recorder:
             writer: Where to draw what is recorded as well.
 
         Raises:
-            ValueError: If the network has no node.
+            ValueError: If the network has no node, or an argument is not what it must be.
         """
         self.nodes = nodes(model)
         if not self.nodes:
             raise ValueError("this network has no node: `nin.attach` one to a layer")
+        if steps_per_epoch < 1:
+            raise ValueError(f"steps_per_epoch must be >= 1, not {steps_per_epoch}")
         self.model, self.writer, self.steps_per_epoch = model, writer, steps_per_epoch
         self.next_step = 0
         self.log = Log()
         if optimizer is not None:
+            if not hasattr(optimizer, "param_groups"):
+                raise ValueError(
+                    f"expected a torch.optim.Optimizer, not a {type(optimizer).__name__}; of "
+                    "several, that which holds w_ni"
+                )
             self.log.optimizer = describe(optimizer)
-            _check_optimizer(self.nodes, optimizer)
+            check_optimizer(self.nodes, optimizer)
 
     def __enter__(self) -> Recorder:
         """Begin."""
@@ -96,7 +102,14 @@ class Recorder:
         Args:
             loss: Mean loss of the batch.
             accuracy: Of the same batch, if known.
+
+        Raises:
+            ValueError: If the loss is not one number.
         """
+        if isinstance(loss, Tensor) and loss.numel() != 1:
+            raise ValueError(
+                f"expected the mean loss of the batch, one number, not {tuple(loss.shape)}"
+            )
         step, self.next_step = self.next_step, self.next_step + 1
         if self.log.diverged_step is not None:
             return
@@ -141,22 +154,3 @@ class Recorder:
         found = {norm_name(n, layers): node.w_ni for n, node in self.nodes.items()}
         found |= {n: p for n, p in self.model.named_parameters() if p.ndim > 1}
         return {name: [float(p.detach().norm())] for name, p in found.items()}
-
-
-def _check_optimizer(found: dict[str, NoiseInjection], optimizer: Optimizer) -> None:
-    """Warn of an optimiser that leaves a w_ni as it is, or pulls it to 0 by itself."""
-    groups = {id(p): group for group in optimizer.param_groups for p in group["params"]}
-    for layer, node in found.items():
-        group = groups.get(id(node.w_ni))
-        if group is None:
-            warnings.warn(
-                f"the optimiser does not hold w_ni of layer {layer!r}, which will never move: "
-                "attach before making the optimiser",
-                stacklevel=3,
-            )
-        elif group.get("weight_decay"):
-            warnings.warn(
-                f"the optimiser decays w_ni of layer {layer!r} by weight_decay="
-                f"{group['weight_decay']}, noise or not: give w_ni a group with weight_decay=0",
-                stacklevel=3,
-            )

@@ -46,5 +46,11 @@ class NINTrainerCallback(TrainerCallback):
 
     def _listen(self, model: nn.Module, _args: Any, out: Any) -> None:
         if model.training:
-            loss: Tensor = out["loss"] if isinstance(out, dict) else out[0]
+            loss: Tensor | None = out.get("loss") if isinstance(out, dict) else out[0]
+            if loss is None or loss.numel() != 1:
+                raise ValueError(
+                    "the network returns no loss to record: where the Trainer computes it itself "
+                    "(label_smoothing_factor, compute_loss_func), use nin.Recorder in a "
+                    "training_step of your own"
+                )
             self._losses.append(float(loss))

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 import os
 import warnings
 from collections.abc import Container, Sequence
@@ -88,14 +87,15 @@ def train(
             number for each sample, or a batch of one reaches a batch norm.
     """
     loss = Loss(loss) if isinstance(loss, str) else loss
+    # What torch.compile wraps trains as it is: the stacks have ways of their own to be fast.
+    models = [getattr(m, "_orig_mod", m) for m in models]
     seeds = list(range(len(models)) if seeds is None else seeds)
     _check(models, data, eta, batch_size, epochs, seeds, precision)
     if (eta is None) == (optimizer is None):
         raise ValueError("give eta, of vanilla SGD, or optimizer=, which has its own: one of them")
     if first_epoch < 0:
         raise ValueError(f"first_epoch must be >= 0, not {first_epoch}")
-    if not isinstance(loss, Loss):
-        _check_loss(models[0], loss, data, batch_size)
+    _check_loss(models[0], loss, data, batch_size)
     _check_last_batch(models[0], data, batch_size)
     seeds = [int(s) for s in seeds]  # a NumPy integer means the same stream
     stack = _stack(models, loss, eta, precision, optimizer, data, batch_size)
@@ -188,8 +188,10 @@ def _stack(
         x = take(_as(stack.dtype, data.train_x), index)
         with warnings.catch_warnings(record=True):  # of a route that may not be taken
             stack.try_step(x, data.train_y[index], eps)
-    except RuntimeError as error:
-        reason = str(error).splitlines()[0]
+    except ValueError:  # of a loss or a node, which says what to do
+        raise
+    except Exception as error:  # whatever it is, the loop meets it again or does without
+        reason = (str(error).splitlines() or [type(error).__name__])[0]
         warnings.warn(
             f"these networks train one after another, since torch.func cannot batch them: {reason}",
             stacklevel=3,
@@ -339,6 +341,8 @@ def _check(
         raise ValueError(f"batch_size must be 1 to {n}, the training set's size, not {batch_size}")
     if epochs < 1:
         raise ValueError(f"epochs must be >= 1, not {epochs}")
+    if len({id(m) for m in models}) < len(models):
+        raise ValueError("the same network is there twice: give each run a copy (copy.deepcopy)")
     if len(seeds) != len(models):
         raise ValueError(f"one seed per network: {len(models)} networks, {len(seeds)} seeds")
     if not all(isinstance(s, int | np.integer) for s in seeds):
@@ -350,12 +354,20 @@ def _check(
     check_alike(models)
 
 
-def _check_loss(model: nn.Module, loss: LossFunction, data: Dataset, batch_size: int) -> None:
+def _check_loss(
+    model: nn.Module, loss: Loss | LossFunction, data: Dataset, batch_size: int
+) -> None:
     """Refuse a loss that is not one number for each sample."""
-    probe = copy.deepcopy(model).eval()
+    probe = trainable_copy(model).eval()
     x = take(_as(dtype_of(model), data.train_x), slice(batch_size))
     with torch.no_grad():
-        check_losses(loss, outputs(probe, x), data.train_y[:batch_size])
+        z = outputs(probe, x)
+    if not isinstance(loss, Loss):
+        check_losses(loss, z, data.train_y[:batch_size])
+        return
+    if isinstance(z, Tensor):
+        loss.check_labels(z.shape[-1], data.train_y, data.val_y)
+    loss.values(z, data.train_y[:batch_size])
 
 
 def _check_last_batch(model: nn.Module, data: Dataset, batch_size: int) -> None:

@@ -134,7 +134,7 @@ def classify_phase(history: History, layer: str | None = None) -> PhaseFinding:
 
     Raises:
         ValueError: If the run has no NIN, has several and none is named, its weights began at 0, or
-            it is too short to have a course.
+            its loss below 0, or it is too short to have a course.
     """
     w, loss, diverged_step = _course(history, layer)
     if len(w) < 2:
@@ -146,6 +146,11 @@ def classify_phase(history: History, layer: str | None = None) -> PhaseFinding:
         raise ValueError(
             "|w_ni| began at 0 (init_std=0), and phases are told by its growth and decay: give "
             "the node an init_std > 0"
+        )
+    if loss[0] < 0:
+        raise ValueError(
+            f"the noisy loss began at {loss[0]:.3g}, below 0, and phases are told by how many "
+            "times it grows: add a constant to it"
         )
     w, loss = w / w[0], growth(loss[0], loss)
     w_peak, w_end = float(w.max()), float(w[-1])
@@ -179,6 +184,8 @@ def _course(history: History, layer: str | None) -> tuple[np.ndarray, np.ndarray
         if not found:
             if history.diverged_step == 0 and not history.norms:  # lost before the first record
                 return np.array([]), np.array([]), 0
+            if not len(history.step):
+                raise ValueError("this run has no records: no course to judge")
             raise ValueError("this run has no NIN: attach one to find its phase")
         layers = ", ".join(n[5:-1] for n in found)
         raise ValueError(f"this run has nodes at {layers}: say layer=... to judge by one of them")
