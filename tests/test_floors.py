@@ -7,7 +7,7 @@ import dataclasses
 import numpy as np
 import pytest
 
-from nin.studies.floors import BASE, FLOORS_SHELF, Floor, floor_grid, floors, power
+from nin.studies.floors import BASE, FLOORS_SHELF, Floor, floor_grid, floors, power, starts
 from nin.studies.study import Shelf
 from nin.theory import floor as theory
 from nin.theory import symbols as s
@@ -61,6 +61,12 @@ def test_a_network_is_watched_at_the_same_times_whatever_its_learning_rate(
     for floor in found.values():
         assert floor.measured.shape == floor.curvature.shape == (2,)
         assert np.all(floor.measured > 0)
+
+
+def test_windows_that_overlap_at_a_large_learning_rate_are_an_error() -> None:
+    assert starts(BASE, [1.0, 3.0]) == [20, 60]
+    with pytest.raises(ValueError, match="further apart than their length"):
+        starts(dataclasses.replace(BASE, eta=0.1), [1.0, 3.0])
 
 
 def test_the_records_hold_what_the_page_says_of_the_floor() -> None:

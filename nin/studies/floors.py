@@ -12,14 +12,15 @@ import numpy as np
 from nin.folders import RESULTS
 from nin.studies.experiments import FIG1, Experiment
 from nin.studies.study import Shelf, independent
-from nin.studies.windows import Course, predicted_floor, window_courses
+from nin.studies.windows import Course, check_windows, predicted_floor, window_courses
 
 FLOORS_SHELF = Shelf(RESULTS / "floors", "image_borders", may_make=False)
 BASE = dataclasses.replace(FIG1, width=128, batch_size=64, sigma_eps=60.0)
 """A narrower network than Fig. 1's, so that runs take seconds."""
 BATCHES = (16, 32, 64, 128, 256)
-OTHERS = {"sigma_eps": (40.0, 120.0), "eta": (0.025, 0.1), "width": (64, 512)}
-"""Varied one at a time, at each of `OTHER_BATCHES`."""
+OTHERS: dict[str, tuple[float, ...]] = {"sigma_eps": (40.0, 120.0), "eta": (0.025, 0.1)}
+WIDTHS = (0.5, 4)
+"""Varied one at a time, at each of `OTHER_BATCHES`; widths are multiples of the base's."""
 OTHER_BATCHES = (32, 256)
 WEAK = (10.0, 20.0)
 """Noise too weak for |w_ni| to come down in time, in batches so small that it hardly has to."""
@@ -61,12 +62,28 @@ def floor_grid(base: Experiment = BASE, batches: Sequence[int] = BATCHES) -> lis
     varied: list[dict[str, Any]] = [{}] + [
         {name: value} for name, values in OTHERS.items() for value in values
     ]
+    varied += [{"width": round(factor * base.width)} for factor in WIDTHS]
     few = [n for n in OTHER_BATCHES if n in batches] or [batches[0]]
     grid: list[tuple[int, dict[str, Any]]] = [(n, {}) for n in batches]
     grid += [(n, others) for others in varied for n in few]
     grid += [(few[0], {"sigma_eps": weak}) for weak in WEAK]
     found = [dataclasses.replace(base, batch_size=n, **others) for n, others in grid]
     return list(dict.fromkeys(found))
+
+
+def starts(e: Experiment, times: Sequence[float] = TIMES) -> list[int]:
+    """Return the first step of each window of a configuration.
+
+    Args:
+        e: The configuration.
+        times: eta times the steps at which windows begin.
+
+    Raises:
+        ValueError: If windows overlap.
+    """
+    found = [round(t / e.eta) for t in times]
+    check_windows(found, LENGTH)
+    return found
 
 
 def floors(
@@ -88,7 +105,7 @@ def floors(
     for eta in dict.fromkeys(e.eta for e in grid):  # runs of one eta have their windows alike
         ours = [e for e in grid if e.eta == eta]
         runs = [dataclasses.replace(e, seed=k) for e in ours for k in seeds]
-        courses = window_courses(runs, shelf, [round(t / eta) for t in times], LENGTH)
+        courses = window_courses(runs, shelf, starts(ours[0], times), LENGTH)
         for i, e in enumerate(ours):
             of = courses[i * len(seeds) : (i + 1) * len(seeds)]
             found[e] = Floor(*(np.array([of_one(c) for c in of]) for of_one in _OF_ONE))
