@@ -53,10 +53,16 @@ def draw_ratios(ax: Axes, found: Sequence[Course], prediction: str) -> None:
     ax.set(xscale="log", title=prediction, xlabel="reach of the noise")
 
 
-def add_ratio_legend(fig: Figure, layers: Sequence[str]) -> None:
-    """Explain colours, markers and lines of `draw_ratios` below a figure."""
+def add_ratio_legend(fig: Figure, found: Sequence[Course]) -> None:
+    """Explain colours, markers and lines of `draw_ratios` below a figure, those that it has."""
+    layers = dict.fromkeys(c.experiment.layer for c in found)
+    seen = {c.phase for c in found}
     dot: dict[str, Any] = {"ls": "", "mec": "black", "mew": 0.5}
-    entries = [Line2D([], [], marker="o", color=PHASE_COLORS[q], label=q, **dot) for q in Phase]
+    entries = [
+        Line2D([], [], marker="o", color=PHASE_COLORS[q], label=q, **dot)
+        for q in Phase
+        if q in seen
+    ]
     entries += [
         Line2D([], [], marker=LAYER_MARKERS.get(x, "D"), color="white", label=f"at {x}", **dot)
         for x in layers
