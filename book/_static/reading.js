@@ -59,6 +59,10 @@
     const contents = document.querySelector(".bd-sidebar-primary"); // the theme leaves it nameless
     contents?.setAttribute("role", "region");
     contents?.setAttribute("aria-label", "Book");
+    for (const fold of contents?.querySelectorAll("summary") ?? []) {
+      const page = fold.closest("li").querySelector("a").textContent.trim();
+      fold.setAttribute("aria-label", `Pages of ${page}`);
+    }
     addButtons();
     await globalThis.MathJax?.startup?.promise; // equations have their width from now on
     const sizes = new ResizeObserver(entries => entries.forEach(entry => mark(entry.target)));
