@@ -8,7 +8,8 @@ import matplotlib.pyplot as plt
 import numpy as np
 import pytest
 
-from nin.companion.figures.halving import SHARES, draw_halving, shares
+from nin.companion.figures.halving import draw_halving
+from nin.companion.rest_tables import SHARES, shares
 from nin.runs.times import time_to
 from nin.studies.experiments import FIG1
 from nin.studies.half_lives import (

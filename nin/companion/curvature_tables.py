@@ -7,8 +7,7 @@ from itertools import pairwise
 
 import numpy as np
 
-from nin.companion.course_groups import seed_slopes, strength_slopes
-from nin.companion.figures.rates import PREDICTIONS
+from nin.companion.course_groups import PREDICTIONS, seed_slopes, strength_slopes
 from nin.companion.tables import Cell, Table
 from nin.curvature.measured_slope import is_resolved, over
 from nin.runs.averages import mean

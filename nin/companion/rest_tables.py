@@ -2,17 +2,30 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 import numpy as np
 
-from nin.companion.figures.halving import shares
 from nin.companion.tables import Cell, Table
 from nin.networks.data import Dataset
 from nin.runs.averages import mean
 from nin.studies.borders.prediction import initial_rate
 from nin.studies.half_lives import Halved
 from nin.studies.windows import Course, predicted_floor, window_slope
+
+SHARES: dict[str, Callable[[Halved], float]] = {
+    "curvature": lambda h: h.parts["curvature"],
+    "kinks": lambda h: h.parts["kinks"],
+    "walk": lambda h: h.parts["bend"],
+    "kick": lambda h: h.parts["kick"],
+    "the rest": lambda h: h.fall - sum(h.parts.values()),
+}
+"""What adds up to ln 2, by its name on the page."""
+
+
+def shares(found: Sequence[Halved], name: str) -> np.ndarray:
+    """Return a part of the fall to one half, over ln 2, of each run, (runs,)."""
+    return np.array([SHARES[name](h) for h in found]) / np.log(2)
 
 
 def halving_table(groups: Mapping[str, Sequence[Halved]], data: Dataset) -> Table:

@@ -2,23 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 from matplotlib.axes import Axes
 
 from nin.companion.figures.style import NEXT, NIW, SIGMA_EPS, TRAIN
+from nin.companion.rest_tables import shares
 from nin.runs.averages import mean
 from nin.studies.half_lives import Halved
 
-SHARES: dict[str, Callable[[Halved], float]] = {
-    "curvature": lambda h: h.parts["curvature"],
-    "kinks": lambda h: h.parts["kinks"],
-    "walk": lambda h: h.parts["bend"],
-    "kick": lambda h: h.parts["kick"],
-    "the rest": lambda h: h.fall - sum(h.parts.values()),
-}
-"""What adds up to ln 2, by its name on the page."""
 _STYLES = {
     "curvature": ("o", "black"),
     "kinks": ("s", NEXT),
@@ -26,11 +19,6 @@ _STYLES = {
     "kick": ("x", "gray"),
     "the rest": ("D", TRAIN),
 }
-
-
-def shares(found: Sequence[Halved], name: str) -> np.ndarray:
-    """Return a part of the fall to one half, over ln 2, of each run, (runs,)."""
-    return np.array([SHARES[name](h) for h in found]) / np.log(2)
 
 
 def draw_halving(ax: Axes, halved: Mapping[float, Sequence[Halved]]) -> None:

@@ -10,7 +10,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
-from nin.companion.course_groups import seed_slopes, strength_slopes
+from nin.companion.course_groups import PREDICTIONS, seed_slopes, strength_slopes
 from nin.companion.figures.style import NEXT, NIW, PHASE_COLORS
 from nin.companion.layer_rates import PlainCourse
 from nin.curvature.measured_slope import over
@@ -20,12 +20,6 @@ from nin.studies.traces import Estimates
 from nin.studies.windows import Course
 
 LAYER_MARKERS = {"layers.0": "o", "layers.1": "s", "layers.2": "^"}
-PREDICTIONS: dict[str, Callable[[Course], np.ndarray]] = {
-    "Hessian": lambda c: c.curvature[:, 0],
-    "Hessian and kinks": lambda c: (c.curvature + c.kinks)[:, 0],
-    "Hessian averaged over the noise": lambda c: c.averaged,
-}
-"""Of the rate averaged over the noise, before the first step of each window."""
 ALONE, KINKED, PRINTED = "black", NEXT, "gray"
 
 
