@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 
 import numpy as np
 
@@ -10,13 +10,6 @@ from nin.curvature.measured_slope import is_resolved
 from nin.runs.phases import Phase
 from nin.studies.experiments import Experiment
 from nin.studies.windows import Course, window_slope
-
-PREDICTIONS: dict[str, Callable[[Course], np.ndarray]] = {
-    "Hessian": lambda c: c.curvature[:, 0],
-    "Hessian and kinks": lambda c: (c.curvature + c.kinks)[:, 0],
-    "Hessian averaged over the noise": lambda c: c.averaged,
-}
-"""Of the rate averaged over the noise, before the first step of each window."""
 
 
 def runs_at_layers(

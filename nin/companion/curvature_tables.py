@@ -7,7 +7,7 @@ from itertools import pairwise
 
 import numpy as np
 
-from nin.companion.course_groups import PREDICTIONS, seed_slopes, strength_slopes
+from nin.companion.course_groups import seed_slopes, strength_slopes
 from nin.companion.tables import Cell, Table
 from nin.curvature.measured_slope import is_resolved, over
 from nin.runs.averages import mean
@@ -19,6 +19,12 @@ Groups = Mapping[tuple[str, float], Sequence[Course]]
 _NODE = ("node at", "$K$")
 _EDGES = (0, 0.1, 0.5, 1, 2, np.inf)  # of the reach of the noise
 _NONE = "no curvature left"
+PREDICTIONS: dict[str, Callable[[Course], np.ndarray]] = {
+    "Hessian": lambda c: c.curvature[:, 0],
+    "Hessian and kinks": lambda c: (c.curvature + c.kinks)[:, 0],
+    "Hessian averaged over the noise": lambda c: c.averaged,
+}
+"""Of the rate averaged over the noise, before the first step of each window."""
 READ_STEPS = (1, 4, 16, 64)
 """After which steps of a decay the trace is read off it."""
 

@@ -10,7 +10,8 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
-from nin.companion.course_groups import PREDICTIONS, seed_slopes, strength_slopes
+from nin.companion.course_groups import seed_slopes, strength_slopes
+from nin.companion.curvature_tables import PREDICTIONS
 from nin.companion.figures.style import NEXT, NIW, PHASE_COLORS
 from nin.companion.layer_rates import PlainCourse
 from nin.curvature.measured_slope import over
