@@ -43,7 +43,14 @@ def cluster(address: str) -> Executor:
     from distributed import Client  # noqa: PLC0415
 
     try:
+        if not address.strip():
+            raise ValueError("it is empty")
         client = Client(address, timeout=PATIENCE)
+    except ValueError as error:
+        raise ValueError(
+            f"expected the address of a Dask scheduler, such as tcp://10.0.0.1:8786, not "
+            f"{address!r}: {error}"
+        ) from error
     except OSError as error:
         raise OSError(
             f"no Dask scheduler answers at {address}: start one, or look there"
