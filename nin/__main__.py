@@ -159,7 +159,7 @@ def _shelf(options: argparse.Namespace) -> Shelf:
         options.results,
         "",
         recompute=options.recompute,
-        executor=cluster(options.scheduler) if options.scheduler else None,
+        executor=None if options.scheduler is None else cluster(options.scheduler),
         workers=getattr(options, "workers", None),
     )
 
@@ -168,15 +168,20 @@ def _figures(options: argparse.Namespace) -> None:
     from papermill.exceptions import PapermillExecutionError  # noqa: PLC0415
 
     from nin.companion import pages  # noqa: PLC0415
+    from nin.studies.away import cluster  # noqa: PLC0415
 
     parameters: dict[str, object] = {}
     if options.file:
-        text = options.file.read_text(encoding="utf8")
+        try:
+            text = options.file.read_text(encoding="utf8")
+        except UnicodeDecodeError as error:
+            raise ValueError(f"the file {options.file} is no text in UTF-8: {error}") from error
         parameters = _yaml(text, f"the file {options.file}") or {}
         if not isinstance(parameters, dict):
             raise ValueError(f"{options.file} must hold lines of the form NAME: VALUE")
     parameters |= {name: _yaml(value, f"-p {name}") for name, value in options.parameter}
-    if options.scheduler:
+    if options.scheduler is not None:
+        cluster(options.scheduler)  # a page would find out late, and takes "" for none
         parameters["scheduler"] = options.scheduler
     known = {page.stem: page for page in sorted(pages.PAGES.glob("*.ipynb"))}
     if not known:

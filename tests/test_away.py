@@ -212,20 +212,26 @@ def test_a_worker_with_another_package_is_refused(executor: Executor, tmp_path: 
         asked.result()
 
 
+NO_ADDRESS = "expected the address of a Dask scheduler, such as tcp://10.0.0.1:8786, not"
+
+
 @pytest.mark.parametrize(
     ("address", "message"),
     [
         ("tcp://127.0.0.1:9", "no Dask scheduler answers at tcp://127.0.0.1:9"),
-        ("nonsense://x", "unknown address scheme 'nonsense'"),
+        ("nonsense://x", f"{NO_ADDRESS} 'nonsense://x': unknown address scheme"),
+        ("tcp://:x", f"{NO_ADDRESS} 'tcp://:x': "),
+        ("", f"{NO_ADDRESS} '': it is empty"),
     ],
 )
 def test_an_address_where_nobody_answers_is_one_line(
     address: str, message: str, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(away, "PATIENCE", 1)
-    assert main(["run", "--K", "1", "--scheduler", address]) == 2
-    err = capsys.readouterr().err
-    assert err.startswith(f"error: {message}") and err.count("\n") == 1
+    for command in (["run", "--K", "1"], ["sweep", "--K", "1"], ["figures", "fig1_decay"]):
+        assert main([*command, "--scheduler", address]) == 2
+        err = capsys.readouterr().err
+        assert err.startswith(f"error: {message}") and err.count("\n") == 1
 
 
 def test_what_another_process_has_written_meanwhile_stays(tmp_path: Path) -> None:

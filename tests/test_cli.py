@@ -243,6 +243,7 @@ def test_sweep_reports_each_strength_and_seed(capsys: Captured, tmp_path: Path) 
         ("--K 1 --depth 100000000", r"depth must be at most 1000, not 1e\+08"),
         ("--K 1 --epochs 100000000", r"epochs must be at most 1e\+06, not 1e\+08"),
         ("--K 1 --eta 1e-310", r"eta must be at least 1e-300, not 1e-310.*"),
+        ("--K 1 --split-seed 9223372036854775808", "split_seed must be a number of 64 bits, .*"),
     ],
 )
 @pytest.mark.parametrize("command", ["run", "sweep"])
@@ -252,6 +253,12 @@ def test_impossible_experiments_are_refused_before_anything_is_written(
     results = tmp_path / "results"
     refuse(capsys, [command, *options.split(), "--results", str(results)], message)
     assert not results.exists()
+
+
+@pytest.mark.parametrize("workers", ["0", "-2"])
+def test_a_sweep_by_nobody_is_refused(workers: str, capsys: Captured) -> None:
+    says = f"workers must be >= 1, not {workers}: leave it out for one per core"
+    refuse(capsys, ["sweep", "--K", "1", "--workers", workers], says)
 
 
 def test_a_sweep_of_nothing_is_refused_with_what_to_say(capsys: Captured) -> None:
@@ -342,6 +349,7 @@ def test_a_failing_page_is_one_line_and_leaves_the_old_one(pages: Path, capsys: 
         (["good", "-f", "{tmp}/list.yml"], r".*list\.yml must hold lines of the form NAME: VALUE"),
         (["good", "-f", "{tmp}/bad.yml"], r"the file .*bad\.yml is not YAML: .*"),
         (["good", "-f", "{tmp}"], r".*Is a directory.*"),
+        (["good", "-f", "{tmp}/bytes.yml"], r"the file .*bytes\.yml is no text in UTF-8: .*"),
     ],
 )
 def test_bad_pages_and_parameters_are_one_line(
@@ -349,6 +357,7 @@ def test_bad_pages_and_parameters_are_one_line(
 ) -> None:
     (tmp_path / "list.yml").write_text("- 1\n- 2\n", encoding="utf8")
     (tmp_path / "bad.yml").write_text("n: [1\n", encoding="utf8")
+    (tmp_path / "bytes.yml").write_bytes(b"\xff\x00")
     before = (pages / "good.ipynb").read_bytes()
     refuse(capsys, ["figures", *(w.format(tmp=tmp_path) for w in words)], message)
     assert (pages / "good.ipynb").read_bytes() == before

@@ -40,7 +40,8 @@ def code_cells(notebook: Path) -> list[dict[str, Any]]:
 
 def test_toc_in_the_book_is_a_link_to_the_one_at_the_top() -> None:
     assert (BOOK / "_toc.yml").read_bytes() == (ROOT / "_toc.yml").read_bytes()
-    assert (BOOK / "_toc.yml").resolve() == ROOT / "_toc.yml"
+    if (ROOT / ".git").exists():  # a source archive has a copy in its place
+        assert (BOOK / "_toc.yml").resolve() == ROOT / "_toc.yml"
 
 
 @pytest.mark.parametrize("entry", toc_entries())

@@ -43,7 +43,14 @@ def cluster(address: str) -> Executor:
     from distributed import Client  # noqa: PLC0415
 
     try:
+        if not address.strip():
+            raise ValueError("it is empty")
         client = Client(address, timeout=PATIENCE)
+    except ValueError as error:
+        raise ValueError(
+            f"expected the address of a Dask scheduler, such as tcp://10.0.0.1:8786, not "
+            f"{address!r}: {error}"
+        ) from error
     except OSError as error:
         raise OSError(
             f"no Dask scheduler answers at {address}: start one, or look there"
@@ -110,7 +117,9 @@ def make_there(
         if (shelf.folder / mark).exists():
             one(parcel.item, shelf)
             return {}
-        with TemporaryDirectory(prefix="nin-") as folder:
+        # In Dask's own scratch space, which it clears after a worker that was killed
+        scratch = getattr(_dask_worker(), "local_directory", None)
+        with TemporaryDirectory(prefix="nin-", dir=scratch) as folder:
             here = Path(folder) / parcel.path.name
             if parcel.content is not None:
                 here.write_bytes(parcel.content)
@@ -129,11 +138,7 @@ def _while_wanted() -> Iterator[None]:
 
     Dask itself forgets such a task, but lets it run to its end, for hours if need be.
     """
-    dask = sys.modules.get("distributed")
-    try:
-        worker = dask.get_worker() if dask else None
-    except ValueError:  # a thread that is not Dask's
-        worker = None
+    worker = _dask_worker()
     if worker is None:
         yield
         return
@@ -156,6 +161,15 @@ def _while_wanted() -> Iterator[None]:
     finally:
         with turn:
             over.set()
+
+
+def _dask_worker() -> Any:
+    """Return the Dask worker that this thread works for; None if it is not Dask's."""
+    dask = sys.modules.get("distributed")
+    try:
+        return dask.get_worker() if dask else None
+    except ValueError:
+        return None
 
 
 def take_in(parcel: Parcel, records: dict[str, bytes]) -> None:

@@ -232,6 +232,8 @@ def _check_ranges(e: Experiment) -> None:
     for name, most in MOST.items():
         if getattr(e, name) > most:
             raise ValueError(f"{name} must be at most {most:g}, not {getattr(e, name):g}")
+    if not -(2**63) <= e.split_seed < 2**63:  # what a generator takes
+        raise ValueError(f"split_seed must be a number of 64 bits, not {e.split_seed}")
     if not 2 <= e.d_out <= CLASSES:
         raise ValueError(f"d_out must be 2 to {CLASSES}, not {e.d_out}")
     weights = e.width * (e.d_in + (e.depth - 1) * e.width + e.d_out)

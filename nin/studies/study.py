@@ -65,7 +65,15 @@ class Shelf:
     since: float | None = None
 
     def __post_init__(self) -> None:
-        """Let the folder be the same one wherever a process stands."""
+        """Let the folder be the same one wherever a process stands.
+
+        Raises:
+            ValueError: If no process at all is to work.
+        """
+        if self.workers is not None and self.workers < 1:
+            raise ValueError(
+                f"workers must be >= 1, not {self.workers}: leave it out for one per core"
+            )
         object.__setattr__(self, "folder", Path(self.folder).expanduser().absolute())
 
     def is_stale(self, when: float) -> bool:
