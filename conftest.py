@@ -18,6 +18,28 @@ os.environ.pop("NIN_RESULTS", None)  # the committed records are tested
 os.environ.setdefault("NIN_FINDINGS", str(ROOT / "build" / "findings"))  # a ledger for all tests
 
 
+# Files that take minutes begin first, so that no worker is left with one when the other has ended.
+LONGEST = tuple(
+    f"test_{name}.py"
+    for name in (
+        "notebooks",
+        "access",
+        "decay_fit",
+        "sweep",
+        "resume",
+        "live",
+        "prediction",
+        "study",
+    )
+)
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Sort tests by file, the longest first, then the chapters."""
+    rank = {name: i for i, name in enumerate(LONGEST)}
+    items.sort(key=lambda item: rank.get(item.path.name, 50 + (item.path.suffix != ".ipynb")))
+
+
 def pytest_collectstart(collector: pytest.Collector) -> None:
     """Compare a chapter's results, not its figures or progress bars (these go to stderr)."""
     if collector.path.suffix == ".ipynb" and hasattr(collector, "skip_compare"):

@@ -70,7 +70,10 @@ def address(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
         with (
             dask.config.set({"distributed.comm.timeouts.connect": f"{HANG}s"}),
             distributed.LocalCluster(
-                n_workers=2, threads_per_worker=1, processes=True, dashboard_address=None
+                n_workers=2,
+                threads_per_worker=1,
+                processes=True,
+                dashboard_address=":0",  # any free port: a reader's own cluster may run
             ) as two,
         ):
             yield two.scheduler_address
