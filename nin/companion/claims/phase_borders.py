@@ -23,15 +23,19 @@ from nin.studies.borders.grid import (
     FACTORIAL_SEEDS,
     FACTORIAL_STEPS,
     FINE,
+    IMAGES_BASE,
+    IMAGES_K,
     PARTS_K,
     TABLE1_SEEDS,
     TABLE1_STEPS,
     agreement,
+    deeper,
     factorial,
     parts_grid,
     table1_range,
 )
 from nin.studies.borders.image_parts import PARTS, borders_by_part
+from nin.studies.borders.lost import lost_on_noise
 from nin.studies.borders.saturation import BOUNDED, Outcomes, outcomes
 from nin.studies.borders.search import (
     ACTIVATIONS_SHELF,
@@ -97,6 +101,21 @@ def border_ratios(method: str, border: str) -> dict[Experiment, np.ndarray]:
     return found
 
 
+def lost_ratios() -> dict[Experiment, np.ndarray]:
+    """Return where noise alone throws |w_ni| for good, over where images do: sigma_eps, (seeds,).
+
+    Of networks with two and three hidden layers, trained with cross-entropy.
+    """
+    grid = deeper(IMAGES_BASE)
+    said = lost_on_noise(grid, FACTORIAL_SEEDS, FACTORIAL_STEPS, BORDERS_SHELF)
+    around = {e: float(np.median(alone)) for e, alone in said.items()}
+    found = find_borders(
+        grid, ["lost"], FACTORIAL_SEEDS, FACTORIAL_STEPS, BORDERS_SHELF,
+        K=IMAGES_K, tolerance=COARSE, around=around,
+    )  # fmt: skip
+    return {e: said[e] / found[e]["lost"] for e in grid}
+
+
 def where(e: Experiment) -> dict[str, Any]:
     """Return the setting of a configuration of the factorial, for a cell."""
     words = {"width": "N_w", "batch_size": "|B|"}
@@ -143,6 +162,10 @@ def predictable() -> Finding:
         for border in UPPER
         for e, off in border_ratios("noise only", border).items()
     ]
+    deep = [
+        Cell.of({"border": "lost", **where(e)}, off**2, 1 / NEAR**2 < np.mean(off**2) < NEAR**2)
+        for e, off in lost_ratios().items()
+    ]
     says = []
     for loss, name in LOSSES.items():
         ours = [c for c in cells if c.setting["loss"] == loss]
@@ -155,8 +178,14 @@ def predictable() -> Finding:
             f"{max(alone):.2f} of the measured K), the curvature alone gives {min(curved):.2g} to "
             f"{max(curved):.2g} of it."
         )
+    told = [c.value for c in deep]
+    says.append(
+        "With two and three hidden layers and cross-entropy no border of divergence can be told, "
+        "since dead and infinite ends alternate; where |w_ni| is thrown for good can: noise alone "
+        f"puts it at {min(told):.2f} to {max(told):.2f} of the measured K."
+    )
     return Finding.over(
-        cells,
+        cells + deep,
         " ".join(says) + _what_images_do(),
         "K predicted from noise alone over the measured one",
     )
