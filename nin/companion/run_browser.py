@@ -8,6 +8,7 @@ from collections.abc import Callable, Sequence
 
 import numpy as np
 
+from nin.companion.claims.table1 import SWEEPS
 from nin.runs.averages import course
 from nin.runs.decay_fit import fit_decay
 from nin.runs.history import History
@@ -28,8 +29,6 @@ SEEDS = (0, 1, 2)
 DIGITS = 4
 RECORDS_PER_DECADE = 16
 """Of the noisy quantities; all of the first ten steps are kept."""
-FIG2_K = (5.0, 10.0, 15.0, 20.0, 25.0, 30.0, 35.0, 38.0, 40.0, 42.0, 44.0, 47.0, 50.0, 60.0)
-FIG3_K = (0.0001, 0.001, 0.01, 0.03, 0.06, 0.1, 0.2, 0.3, 0.4, 0.6, 0.8, 1.0, 1.2, 1.4, 1.8, 2.5)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -69,11 +68,11 @@ FAMILIES = {
     ),
     "fig2": Family(
         "Fig. 2: one layer, squared error", "figures/fig2_phases_mse",
-        _at(dataclasses.replace(FIG2, epochs=5, evaluations=1), FIG2_K),  # those of its phase bar
+        _at(dataclasses.replace(FIG2, epochs=5, evaluations=1), SWEEPS["fig2"]),
     ),
     "fig3": Family(
         "Fig. 3: one layer, cross-entropy", "figures/fig3_phases_ce",
-        _at(dataclasses.replace(FIG3, epochs=5, evaluations=1), FIG3_K),  # those of its phase bar
+        _at(dataclasses.replace(FIG3, epochs=5, evaluations=1), SWEEPS["fig3"]),
     ),
 }  # fmt: skip
 
