@@ -197,8 +197,10 @@ def of_other_kinds(base: Experiment) -> dict[tuple[str, str], Experiment]:
     }
 
 
-DEEP_WIDTHS, DEEP_ETAS = (128, 512), (0.0025, 0.01, 0.04)
+DEEP_WIDTHS, DEEP_ETAS = (128, 256, 512), (0.0025, 0.01, 0.04)
 """Of the networks of two and three layers: all learning rates at the first width only."""
+DEEP_ETA_AT = {256: 0.02}
+"""Learning rates at other widths that are not the base's."""
 
 
 def deeper(base: Experiment, widths: Sequence[int] = DEEP_WIDTHS) -> list[Experiment]:
@@ -206,13 +208,14 @@ def deeper(base: Experiment, widths: Sequence[int] = DEEP_WIDTHS) -> list[Experi
 
     Args:
         base: What they share.
-        widths: N_w; at all but the first there is one learning rate, the base's.
+        widths: N_w; at all but the first there is one learning rate, the base's or `DEEP_ETA_AT`.
 
     >>> len(deeper(IMAGES_BASE))
-    8
+    10
     """
     first, *others = (dataclasses.replace(base, loss="ce", width=width) for width in widths)
     depths = {"depth": [2, 3]}
+    others = [dataclasses.replace(e, eta=DEEP_ETA_AT.get(e.width, e.eta)) for e in others]
     wider = [e for other in others for e in factorial(other, depths, full=True)]
     return factorial(first, depths | {"eta": list(DEEP_ETAS)}, full=True) + wider
 
