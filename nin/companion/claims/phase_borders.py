@@ -18,6 +18,7 @@ from nin.studies.borders.grid import (
     BOUNDED_LONG,
     BOUNDED_SIGMA_EPS,
     COARSE,
+    DEEP_SEEDS,
     FACTORIAL_BASE,
     FACTORIAL_LEVELS,
     FACTORIAL_SEEDS,
@@ -107,10 +108,10 @@ def lost_ratios() -> dict[Experiment, np.ndarray]:
     Of networks with two and three hidden layers, trained with cross-entropy.
     """
     grid = deeper(IMAGES_BASE)
-    said = lost_on_noise(grid, FACTORIAL_SEEDS, FACTORIAL_STEPS, BORDERS_SHELF)
+    said = lost_on_noise(grid, DEEP_SEEDS, FACTORIAL_STEPS, BORDERS_SHELF)
     around = {e: float(np.median(alone)) for e, alone in said.items()}
     found = find_borders(
-        grid, ["lost"], FACTORIAL_SEEDS, FACTORIAL_STEPS, BORDERS_SHELF,
+        grid, ["lost"], DEEP_SEEDS, FACTORIAL_STEPS, BORDERS_SHELF,
         K=IMAGES_K, tolerance=COARSE, around=around,
     )  # fmt: skip
     return {e: said[e] / found[e]["lost"] for e in grid}
@@ -162,9 +163,10 @@ def predictable() -> Finding:
         for border in UPPER
         for e, off in border_ratios("noise only", border).items()
     ]
+    lost = lost_ratios()
     deep = [
         Cell.of({"border": "lost", **where(e)}, off**2, 1 / NEAR**2 < np.mean(off**2) < NEAR**2)
-        for e, off in lost_ratios().items()
+        for e, off in lost.items()
     ]
     says = []
     for loss, name in LOSSES.items():
@@ -178,11 +180,12 @@ def predictable() -> Finding:
             f"{max(alone):.2f} of the measured K), the curvature alone gives {min(curved):.2g} to "
             f"{max(curved):.2g} of it."
         )
-    told = [c.value for c in deep]
+    told, single = [c.value for c in deep], np.square(list(lost.values()))
     says.append(
         "With two and three hidden layers and cross-entropy no border of divergence can be told, "
         "since dead and infinite ends alternate; where |w_ni| is thrown for good can: noise alone "
-        f"puts it at {min(told):.2f} to {max(told):.2f} of the measured K."
+        f"puts it at {min(told):.2f} to {max(told):.2f} of the measured K, single seeds at "
+        f"{single.min():.2f} to {single.max():.2f}."
     )
     return Finding.over(
         cells + deep,
