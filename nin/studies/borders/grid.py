@@ -199,8 +199,7 @@ def of_other_kinds(base: Experiment) -> dict[tuple[str, str], Experiment]:
 
 DEEP_WIDTHS, DEEP_ETAS = (128, 256, 512), (0.0025, 0.01, 0.04)
 """Of the networks of two and three layers: all learning rates at the first width only."""
-DEEP_SEEDS, SWEPT_SEEDS = tuple(range(6)), tuple(range(14))
-"""Of the searches, and of the runs at strengths that no search has chosen."""
+DEEP_SEEDS = tuple(range(6))
 DEEP_ETA_AT = {256: 0.02}
 """Learning rates at other widths that are not the base's."""
 
