@@ -54,6 +54,9 @@ def test_the_pages_show_by_default_what_the_claims_read() -> None:
     assert tuple(p["decay_steps"]) == sets.DECAY_STEPS
     assert tuple(p["factorial_seeds"]) == sets.FACTORIAL_SEEDS
     assert tuple(p["parts_eta"]) == sets.PARTS_ETA
+    p = page_defaults("image_borders")
+    assert tuple(p["deep_seeds"]) == sets.DEEP_SEEDS and p["steps"] == sets.FACTORIAL_STEPS
+    assert tuple(p["deep_widths"]) == sets.DEEP_WIDTHS
     p = page_defaults("activations")
     assert tuple(p["bounded_sigma_eps"]) == sets.BOUNDED_SIGMA_EPS
     assert tuple(p["bounded_epochs"]) == sets.BOUNDED_EPOCHS

@@ -12,6 +12,7 @@ import numpy as np
 from nin.companion.claims.finding import Cell, Finding, Verdict, judge
 from nin.companion.claims.ledger import claim
 from nin.runs.averages import mean
+from nin.runs.crossings import Crossings
 from nin.studies.borders.forecasts import Forecast, forecast
 from nin.studies.borders.grid import (
     BOUNDED_EPOCHS,
@@ -35,7 +36,7 @@ from nin.studies.borders.grid import (
     table1_range,
 )
 from nin.studies.borders.image_parts import PARTS, borders_by_part
-from nin.studies.borders.lost import lost_borders
+from nin.studies.borders.lost import SWEPT, lost_crossings
 from nin.studies.borders.saturation import BOUNDED, Outcomes, outcomes
 from nin.studies.borders.search import (
     ACTIVATIONS_SHELF,
@@ -101,15 +102,12 @@ def border_ratios(method: str, border: str) -> dict[Experiment, np.ndarray]:
     return found
 
 
-def lost_ratios() -> dict[Experiment, np.ndarray]:
-    """Return where noise alone throws |w_ni| for good, over where images do: sigma_eps, (seeds,).
+def deep_crossings() -> dict[Experiment, Crossings]:
+    """Return where images throw |w_ni| for good, over where noise alone does, in sigma_eps.
 
     Of networks with two and three hidden layers, trained with cross-entropy.
     """
-    there, alone = lost_borders(
-        deeper(IMAGES_BASE), DEEP_SEEDS, FACTORIAL_STEPS, BORDERS_SHELF, COARSE
-    )
-    return {e: alone[e] / there[e] for e in there}
+    return lost_crossings(deeper(IMAGES_BASE), DEEP_SEEDS, FACTORIAL_STEPS, BORDERS_SHELF)
 
 
 def where(e: Experiment) -> dict[str, Any]:
@@ -158,8 +156,8 @@ def predictable() -> Finding:
         for border in UPPER
         for e, off in border_ratios("noise only", border).items()
     ]
-    lost = lost_ratios()
-    deep = [_near("lost", e, off) for e, off in lost.items()]
+    lost = deep_crossings()
+    deep = [_near("lost", e, 1 / runs.middle) for e, runs in lost.items()]
     says = []
     for loss, name in LOSSES.items():
         ours = [c for c in cells if c.setting["loss"] == loss]
@@ -172,12 +170,19 @@ def predictable() -> Finding:
             f"{max(alone):.2f} of the measured K), the curvature alone gives {min(curved):.2g} to "
             f"{max(curved):.2g} of it."
         )
-    told, single = [c.value for c in deep], np.square(list(lost.values()))
+    told = [c.value for c in deep]
+    first, last, count = (
+        np.concatenate([getattr(runs, name) for runs in lost.values()])
+        for name in ("first", "last", "count")
+    )
     says.append(
         "With two and three hidden layers and cross-entropy no border of divergence can be told, "
-        "since dead and infinite ends alternate; where |w_ni| is thrown for good can: noise alone "
-        f"puts it at {min(told):.2f} to {max(told):.2f} of the measured K, single seeds at "
-        f"{single.min():.2f} to {single.max():.2f}."
+        "since dead and infinite ends alternate; where |w_ni| is thrown for good in half of the "
+        f"runs can: noise alone puts that at {min(told):.2f} to {max(told):.2f} of the measured K. "
+        f"Of a single run less: at {len(SWEPT)} strengths, {SWEPT[0]:g} to {SWEPT[-1]:g} times "
+        f"what noise alone says, {np.sum(count > 1)} of {len(count)} are thrown, kept and thrown "
+        f"again, over a factor of up to {np.max(last / first) ** 2:.2g} in K, so that a search may "
+        f"end where noise alone says {np.min(last**-2):.2f} to {np.max(first**-2):.2f} of its K."
     )
     return Finding.over(
         cells + deep,

@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 
+from nin.runs.crossings import Crossings
 from nin.studies.borders.grid import IMAGES_K
 from nin.studies.borders.noise_only import noise_only_borders
 from nin.studies.borders.search import Searching, Trials, find_borders, is_past
@@ -20,6 +21,8 @@ from nin.studies.sweep import kept_all
 
 BEYOND = tuple(float(f"{x:.4g}") for x in np.geomspace(1.1, 4, 8))
 """Multiples of a seed's own border at which its runs are seen to their end."""
+SWEPT = tuple(float(f"{x:.4g}") for x in np.geomspace(0.5, 1.6, 20))
+"""Multiples of what noise alone says of a seed, the same wherever a search would look."""
 
 
 class Fate(StrEnum):
@@ -69,6 +72,9 @@ def lost_borders(
 ) -> tuple[dict[Experiment, np.ndarray], dict[Experiment, np.ndarray]]:
     """Return where networks are lost with images, searched for from where noise alone loses them.
 
+    Runs may be lost, kept and lost again as the noise rises: this is one crossing of several, and
+    `lost_crossings` tells how far they lie apart.
+
     Args:
         grid: The experiments.
         seeds: Of initial weights, batches and noise.
@@ -87,6 +93,22 @@ def lost_borders(
     return {e: borders["lost"] for e, borders in found.items()}, alone
 
 
+def lost_crossings(
+    grid: Sequence[Experiment], seeds: Sequence[int], steps: int, shelf: Shelf
+) -> dict[Experiment, Crossings]:
+    """Return where networks are lost with images, over where noise alone loses them, at `SWEPT`.
+
+    Args:
+        grid: The experiments.
+        seeds: Of initial weights, batches and noise.
+        steps: Length of the runs.
+        shelf: Where the records lie, and whether they may be made.
+    """
+    alone = lost_on_noise(grid, seeds, steps, shelf)
+    ends = fates(alone, seeds, steps, shelf, SWEPT)
+    return {e: Crossings(np.array(SWEPT), of_seeds != Fate.BACK) for e, of_seeds in ends.items()}
+
+
 def _lost_on_noise(asked: LostOnNoise, shelf: Shelf) -> float:
     e = asked.experiment
     stem = f"lost-{e.loss}-depth{e.depth}-width{e.width}-seed{e.seed}"
@@ -99,38 +121,44 @@ def _parse(arrays: dict[str, Any]) -> float:
 
 
 @dataclass(frozen=True)
-class _Beyond:
+class _Multiples:
     asked: Searching
     border: float
+    factors: tuple[float, ...]
 
 
 def fates(
-    borders: Mapping[Experiment, np.ndarray], seeds: Sequence[int], steps: int, shelf: Shelf
+    borders: Mapping[Experiment, np.ndarray],
+    seeds: Sequence[int],
+    steps: int,
+    shelf: Shelf,
+    factors: tuple[float, ...] = BEYOND,
 ) -> dict[Experiment, np.ndarray]:
-    """Return how runs past their own border end: `Fate`, (seeds, `BEYOND`).
+    """Return how runs at multiples of their own border end: `Fate`, (seeds, multiples).
 
     Args:
-        borders: sigma_eps from which on runs are lost, (seeds,), by configuration.
+        borders: sigma_eps, (seeds,), by configuration.
         seeds: Of the runs.
         steps: Length of the runs.
         shelf: Where the records lie, and whether they may be made.
+        factors: The multiples.
 
     Raises:
         RecordError: If a record is damaged, cannot be written, or lacks what may not be trained.
     """
     asked = [
-        _Beyond(Searching(dataclasses.replace(e, seed=k), steps), float(border))
+        _Multiples(Searching(dataclasses.replace(e, seed=k), steps), float(border), factors)
         for e, of_seeds in borders.items()
         for k, border in zip(independent(seeds), of_seeds, strict=True)
     ]
-    found = np.reshape(kept_all(_ends, asked, shelf), (len(borders), len(seeds), len(BEYOND)))
+    found = np.reshape(kept_all(_ends, asked, shelf), (len(borders), len(seeds), len(factors)))
     return dict(zip(borders, found, strict=True))
 
 
-def _ends(beyond: _Beyond, shelf: Shelf) -> list[str]:
-    there, ends = Trials(beyond.asked, shelf), []
-    for factor in BEYOND:
-        f = there.look(factor * beyond.border)
+def _ends(of: _Multiples, shelf: Shelf) -> list[str]:
+    there, ends = Trials(of.asked, shelf), []
+    for factor in of.factors:
+        f = there.look(factor * of.border)
         lost = Fate.DEAD if f.diverged_step is None else Fate.INFINITE
         ends.append(str(lost if is_past("lost", f) else Fate.BACK))
     return ends
