@@ -20,6 +20,7 @@ from nin.studies.borders.lost import (
     lost_crossings,
     lost_on_noise,
 )
+from nin.studies.borders.noise_only import noise_only_borders
 from nin.studies.borders.search import BORDERS_SHELF, find_borders, is_past
 from nin.studies.study import Shelf, images_of, train_runs
 
@@ -119,3 +120,17 @@ def test_the_records_hold_what_the_page_says_of_lost_runs() -> None:
         assert 0.75 < half < 1.1 and runs.majority.count == 1
         # Searches of the same seeds agree in the mean: 6 % of spacing, 6 % of error of six seeds.
         assert (found[e] / alone[e]).mean() == pytest.approx(half, rel=0.1)
+
+
+def test_on_noise_alone_too_a_search_ends_at_one_crossing_of_several() -> None:
+    [e] = [e for e in deeper(IMAGES_BASE) if (e.depth, e.width, e.eta) == (2, 128, 0.04)]
+    [said] = lost_on_noise([e], [0], STEPS, BORDERS_SHELF)[e]
+    ends = [
+        noise_only_borders(
+            e, STEPS, (0.25 * said**2 / e.unit, (high * said) ** 2 / e.unit), ["lost"]
+        )["lost"]
+        for high in SWEPT[9:]
+    ]
+    found = [end for end in ends if 0 < end < np.inf]
+    # Further apart than any bracket: where the range ends decides.
+    assert max(found) / min(found) > 1.1
