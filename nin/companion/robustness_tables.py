@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
-from nin.companion.tables import Table
+from nin.companion.tables import Cell, Table
 from nin.runs.averages import mean
 from nin.studies.robustness import Comparison, Regularised, Robustness
 
@@ -17,11 +17,11 @@ def strength_table(found: Mapping[Regularised, Robustness], plain: Regularised) 
         plain: That without any regulariser, with which seeds pair.
     """
     none = found[plain].points()
-    rows = []
+    rows: list[tuple[Cell, ...]] = []
     for c, r in found.items():
         more = 100 * (r.points() - none)[:, 1]
         shares = (r.train, *r.points().T)
-        of_none = "" if c == plain else mean(more)
+        of_none: Cell = "" if c == plain else mean(more)
         rows.append((*named(c), r.phase or "", *(mean(100 * s) for s in shares), of_none))
     caption = (
         f"Accuracy in per cent on training images, clean and spoilt test images (n = {len(none)} "
@@ -105,7 +105,7 @@ def severity_gains(
         plain: That without any regulariser.
     """
     n = len(found[plain].clean)
-    rows = []
+    rows: list[tuple[Cell, ...]] = []
     for k, (how, size) in enumerate(plain.severities):
         gains = (100 * (found[c].spoilt - found[plain].spoilt)[:, k] for c in chosen)
         rows.append((how, size, mean(100 * found[plain].spoilt[:, k]), *map(mean, gains)))

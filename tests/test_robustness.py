@@ -1,0 +1,201 @@
+"""The study of spoilt images: what is trained, what is on record, and the rule of the verdict."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+
+from nin.companion.robustness_tables import (
+    comparison_table,
+    corruption_table,
+    severity_gains,
+    strength_table,
+)
+from nin.networks.corruptions import corrupt
+from nin.runs.phases import Phase
+from nin.studies import robustness as study
+from nin.studies.robustness import (
+    BASE,
+    Comparison,
+    Regularised,
+    Robustness,
+    answer,
+    compare,
+    noisy,
+    robustness,
+)
+from nin.studies.study import Shelf, images_of, train_runs
+
+SMALL = Regularised(
+    replace(BASE, width=12, epochs=2), images=600, tested=300, severities=(("noise", 0.2),)
+)
+WAYS = [
+    SMALL,
+    replace(SMALL, dropout=0.5),
+    replace(SMALL, weight_decay=0.1),
+    *noisy(SMALL, [0.1, 50.0], True),
+]
+
+
+@pytest.fixture(scope="module")
+def shelf(tmp_path_factory: pytest.TempPathFactory) -> Shelf:
+    return Shelf(tmp_path_factory.mktemp("robustness"), "robustness", workers=1)
+
+
+@pytest.fixture(scope="module")
+def found(shelf: Shelf) -> dict[Regularised, Robustness]:
+    return robustness(WAYS, [0, 1], shelf)
+
+
+def test_the_plain_network_is_that_of_the_one_loop(found: dict[Regularised, Robustness]) -> None:
+    e = replace(SMALL.experiment, seed=1)
+    data = images_of(e)
+    first = replace(
+        data,
+        train_x=data.train_x[:600],
+        train_y=data.train_y[:600],
+        val_x=data.val_x[:300],
+        val_y=data.val_y[:300],
+    )
+    [network], _ = train_runs([e], first, evaluations=0, progress=False)
+    mean, std = (float(v) for v in (data.train_x.mean(), data.train_x.std()))
+    assert (mean, std) == pytest.approx((0, 1), abs=1e-4)  # so the moments of the pixels undo it
+    black, white = float(data.train_x.min()), float(data.train_x.max())
+    grey = corrupt((first.val_x - black) / (white - black), "noise", 0.2)
+    with torch.no_grad():
+        for x, share in ((first.val_x, "clean"), (grey * (white - black) + black, "spoilt")):
+            right = (network(x).argmax(1) == first.val_y).double().mean()
+            assert getattr(found[SMALL], share)[1] == pytest.approx(float(right), abs=1e-6)
+
+
+def test_each_way_trains_another_network(found: dict[Regularised, Robustness]) -> None:
+    assert len({tuple(r.clean) for r in found.values()}) == len(WAYS)
+
+
+def test_dropout_leaves_units_out_in_training_alone() -> None:
+    network = SMALL.experiment.network()
+    study._add_dropout(0.5, network)
+    seen: list[torch.Tensor] = []
+    network.linear(1).register_forward_hook(lambda layer, args, out: seen.append(args[0]))
+    x = torch.ones(500, 784)
+    torch.manual_seed(0)
+    network.train()(x)
+    network.eval()(x)
+    noisy_units, whole = seen
+    alive = whole[0] > 0
+    share = (noisy_units[:, alive] == 0).double().mean()
+    n = 500 * int(alive.sum())
+    assert abs(float(share) - 0.5) < 4 * 0.5 / n**0.5
+    kept = noisy_units[:, alive]
+    torch.testing.assert_close(kept[kept > 0], (2 * whole[:, alive])[kept > 0])
+
+
+def test_phases_are_of_noise_alone_and_lost_runs_are_divergent(
+    found: dict[Regularised, Robustness],
+) -> None:
+    assert [found[way].phase for way in WAYS[:3]] == [None] * 3
+    assert found[WAYS[4]].phase is Phase.DIVERGENT
+
+
+def test_a_record_is_read_again_and_the_global_generator_left_alone(
+    found: dict[Regularised, Robustness], shelf: Shelf
+) -> None:
+    torch.manual_seed(3)
+    again = robustness(WAYS, [0, 1], replace(shelf, may_make=False))
+    robustness([replace(SMALL, dropout=0.2)], [0], shelf)
+    drawn = torch.rand(2)
+    torch.manual_seed(3)
+    assert torch.equal(drawn, torch.rand(2))
+    for way, r in found.items():
+        assert np.array_equal(again[way].spoilt, r.spoilt)
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        {"dropout": 1.0},
+        {"weight_decay": -0.1},
+        {"images": 10},
+        {"tested": 0},
+        {"experiment": replace(BASE, scaling="pixel")},
+    ],
+)
+def test_what_cannot_be_trained_or_spoilt_is_refused(wrong: dict) -> None:
+    with pytest.raises(ValueError, match=r"must be|no common black"):
+        replace(SMALL, **wrong)
+
+
+# ---- the rule, on accuracies made up
+
+
+def made_up(clean: float, robust: float, phase: Phase | None = None) -> Robustness:
+    """Return five seeds that differ by a tenth of a point, as if trained."""
+    of_seed = np.linspace(-0.001, 0.001, 5)
+    spoilt = np.column_stack([robust + of_seed, robust - of_seed[::-1] / 2])
+    return Robustness(clean + of_seed, clean + of_seed, spoilt, (phase,) * 5, {"seconds": 0})
+
+
+PEERS = [
+    [made_up(0.9, 0.5), made_up(0.88, 0.60), made_up(0.8, 0.61)],
+    [made_up(0.9, 0.5), made_up(0.87, 0.55)],
+]
+
+
+@pytest.mark.parametrize(
+    "robust, verdict", [(0.65, "more robust"), (0.6, "no difference"), (0.55, "less robust")]
+)
+def test_a_nin_is_judged_against_the_better_peer_at_its_clean_accuracy(
+    robust: float, verdict: str
+) -> None:
+    nins = [made_up(0.88, robust, Phase.DECAY), made_up(0.1, 0.1, Phase.DIVERGENT)]
+    found = compare(nins, False, Phase.DECAY, PEERS)
+    assert found.verdict == verdict
+    assert found.strengths == 1
+    assert found.value == pytest.approx(robust - 0.6, abs=2e-3)  # the seeds' scatter
+
+
+def test_clean_accuracy_that_is_given_away_buys_nothing() -> None:
+    """More robust than the plain network, but a peer is so at less cost."""
+    found = compare([made_up(0.7, 0.58, Phase.CATAPULT)], True, Phase.CATAPULT, PEERS)
+    assert found.verdict == "less robust"
+
+
+def test_a_phase_that_is_nowhere_has_no_verdict_and_one_lost_run_loses_a_strength() -> None:
+    assert compare([], False, Phase.DECAY, PEERS).verdict == "not found"
+    mixed = made_up(0.9, 0.5)
+    lost = replace(mixed, phases=(Phase.DECAY,) * 4 + (Phase.DIVERGENT,))
+    assert lost.phase is Phase.DIVERGENT
+    most = replace(mixed, phases=(Phase.DECAY,) * 3 + (Phase.CATAPULT,) * 2)
+    assert most.phase is Phase.DECAY
+
+
+@pytest.mark.parametrize("values, said", [([1, 1], "yes"), ([1, 0], "in part"), ([0, -1], "no")])
+def test_the_answer_is_yes_if_every_comparison_says_so(values: list[float], said: str) -> None:
+    found = [Comparison(Phase.DECAY, False, 1, v, 0.1, 0.5) for v in values]
+    assert answer(found) == said
+
+
+# ---- tables
+
+
+def test_tables_hold_means_and_paired_gains_in_points(
+    found: dict[Regularised, Robustness],
+) -> None:
+    rows = strength_table(found, SMALL).rows()
+    assert [row[:2] for row in rows[:3]] == [("none", ""), ("dropout", 0.5), ("weight decay", 0.1)]
+    gains = 100 * (found[WAYS[1]].spoilt - found[SMALL].spoilt)[:, 0]
+    assert rows[1][-1] == pytest.approx((gains.mean(), abs(np.diff(gains)[0]) / 2))
+    [row] = severity_gains(found, WAYS[1:2], SMALL).rows()
+    assert row[:2] == ("noise", 0.2)
+    assert row[-1] == pytest.approx(rows[1][-1])
+
+
+def test_tables_of_comparisons_are_in_points_with_their_verdict() -> None:
+    c = Comparison(Phase.DECAY, True, 2, 0.02, 0.001, 0.005)
+    [row] = comparison_table([c], 5).rows()
+    assert row == (Phase.DECAY, "fixed", 2, (2.0, 0.1), 0.5, "more robust")
+    [row] = corruption_table({"blur": [c]}, 5).rows()
+    assert row == ("blur", (2.0, 0.1))
