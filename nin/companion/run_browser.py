@@ -8,7 +8,7 @@ from collections.abc import Callable, Sequence
 
 import numpy as np
 
-from nin.companion.claims.table1 import SWEEPS
+from nin.companion.claims.table1 import swept
 from nin.runs.averages import course
 from nin.runs.decay_fit import fit_decay
 from nin.runs.history import History
@@ -19,8 +19,6 @@ from nin.studies.experiments import (
     FIG1_RIGHT,
     FIG1_RIGHT_K,
     FIG1_STRONGER,
-    FIG2,
-    FIG3,
     Experiment,
 )  # fmt: skip
 from nin.studies.run import recorded
@@ -53,14 +51,10 @@ class Family:
         return [float(f"{e.K:.6g}") for e in self.strengths]
 
 
-def _at(base: Experiment, K: tuple[float, ...]) -> tuple[Experiment, ...]:
-    return tuple(base.at(k) for k in K)
-
-
 FAMILIES = {
     "fig1": Family(
         "Fig. 1 (right): its runs", "figures/fig1_timescales",
-        _at(FIG1_RIGHT, FIG1_RIGHT_K), (False, True),
+        tuple(FIG1_RIGHT.at(k) for k in FIG1_RIGHT_K), (False, True),
     ),
     "center": Family(
         "Fig. 1 (center): its runs, longer", "figures/fig1_decay",
@@ -68,11 +62,11 @@ FAMILIES = {
     ),
     "fig2": Family(
         "Fig. 2: one layer, squared error", "figures/fig2_phases_mse",
-        _at(dataclasses.replace(FIG2, epochs=5, evaluations=1), SWEEPS["fig2"]),
+        tuple(swept("fig2").values()),
     ),
     "fig3": Family(
         "Fig. 3: one layer, cross-entropy", "figures/fig3_phases_ce",
-        _at(dataclasses.replace(FIG3, epochs=5, evaluations=1), SWEEPS["fig3"]),
+        tuple(swept("fig3").values()),
     ),
 }  # fmt: skip
 

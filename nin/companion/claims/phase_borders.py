@@ -25,7 +25,6 @@ from nin.studies.borders.grid import (
     FACTORIAL_STEPS,
     FINE,
     IMAGES_BASE,
-    IMAGES_K,
     PARTS_K,
     TABLE1_SEEDS,
     TABLE1_STEPS,
@@ -36,7 +35,7 @@ from nin.studies.borders.grid import (
     table1_range,
 )
 from nin.studies.borders.image_parts import PARTS, borders_by_part
-from nin.studies.borders.lost import lost_on_noise
+from nin.studies.borders.lost import lost_borders
 from nin.studies.borders.saturation import BOUNDED, Outcomes, outcomes
 from nin.studies.borders.search import (
     ACTIVATIONS_SHELF,
@@ -107,14 +106,10 @@ def lost_ratios() -> dict[Experiment, np.ndarray]:
 
     Of networks with two and three hidden layers, trained with cross-entropy.
     """
-    grid = deeper(IMAGES_BASE)
-    said = lost_on_noise(grid, DEEP_SEEDS, FACTORIAL_STEPS, BORDERS_SHELF)
-    around = {e: float(np.median(alone)) for e, alone in said.items()}
-    found = find_borders(
-        grid, ["lost"], DEEP_SEEDS, FACTORIAL_STEPS, BORDERS_SHELF,
-        K=IMAGES_K, tolerance=COARSE, around=around,
-    )  # fmt: skip
-    return {e: said[e] / found[e]["lost"] for e in grid}
+    there, alone = lost_borders(
+        deeper(IMAGES_BASE), DEEP_SEEDS, FACTORIAL_STEPS, BORDERS_SHELF, COARSE
+    )
+    return {e: alone[e] / there[e] for e in there}
 
 
 def where(e: Experiment) -> dict[str, Any]:
@@ -159,15 +154,12 @@ def table_1_mse() -> Finding:
 def predictable() -> Finding:
     """Compare measured borders with two predictions from the initial weights."""
     cells = [
-        Cell.of({"border": border, **where(e)}, off**2, 1 / NEAR**2 < np.mean(off**2) < NEAR**2)
+        _near(border, e, off)
         for border in UPPER
         for e, off in border_ratios("noise only", border).items()
     ]
     lost = lost_ratios()
-    deep = [
-        Cell.of({"border": "lost", **where(e)}, off**2, 1 / NEAR**2 < np.mean(off**2) < NEAR**2)
-        for e, off in lost.items()
-    ]
+    deep = [_near("lost", e, off) for e, off in lost.items()]
     says = []
     for loss, name in LOSSES.items():
         ours = [c for c in cells if c.setting["loss"] == loss]
@@ -192,6 +184,12 @@ def predictable() -> Finding:
         " ".join(says) + _what_images_do(),
         "K predicted from noise alone over the measured one",
     )
+
+
+def _near(border: str, e: Experiment, off: np.ndarray) -> Cell:
+    """Return the cell of a border predicted at so many times the measured sigma_eps, (seeds,)."""
+    near = 1 / NEAR**2 < np.mean(off**2) < NEAR**2
+    return Cell.of({"border": border, **where(e)}, off**2, near)
 
 
 def _what_images_do() -> str:

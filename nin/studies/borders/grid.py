@@ -176,9 +176,9 @@ OTHER_KINDS: dict[str, dict[str, Any]] = {
     "as above": {},
     "GELU": {"activation": "gelu"},
     "softplus": {"activation": "softplus"},
-    "NIWs of unit variance": {"niw_fan_in": "node"},
-    "NIWs of variance 1/N_w": {"niw_fan_in": "width"},
-    "truncated normal weights": {"init": "truncated"},
+} | {
+    words: CHOICES[words]
+    for words in ("NIWs of unit variance", "NIWs of variance 1/N_w", "truncated normal weights")
 }
 """Activations that are a ReLU on the scale of strong noise, and other initial weights."""
 
@@ -214,11 +214,14 @@ def deeper(base: Experiment, widths: Sequence[int] = DEEP_WIDTHS) -> list[Experi
     >>> len(deeper(IMAGES_BASE))
     10
     """
-    first, *others = (dataclasses.replace(base, loss="ce", width=width) for width in widths)
-    depths = {"depth": [2, 3]}
-    others = [dataclasses.replace(e, eta=DEEP_ETA_AT.get(e.width, e.eta)) for e in others]
-    wider = [e for other in others for e in factorial(other, depths, full=True)]
-    return factorial(first, depths | {"eta": list(DEEP_ETAS)}, full=True) + wider
+    etas = {width: [DEEP_ETA_AT.get(width, base.eta)] for width in widths}
+    etas[widths[0]] = list(DEEP_ETAS)
+    return [
+        dataclasses.replace(base, loss="ce", width=width, depth=depth, eta=eta)
+        for width in widths
+        for depth in (2, 3)
+        for eta in etas[width]
+    ]
 
 
 def beyond_second_order() -> list[Experiment]:
