@@ -9,21 +9,19 @@ import pytest
 import torch
 
 from nin.companion.robustness_tables import (
+    accuracy_table,
     comparison_table,
     corruption_table,
     severity_gains,
-    strength_table,
 )
 from nin.networks.corruptions import corrupt
 from nin.runs.phases import Phase
-from nin.studies import robustness as study
+from nin.studies.leads import JUDGED, Contest, Lead, answer, contest, lead
 from nin.studies.robustness import (
     BASE,
-    Comparison,
     Regularised,
     Robustness,
-    answer,
-    compare,
+    add_dropout,
     noisy,
     robustness,
 )
@@ -77,7 +75,7 @@ def test_each_way_trains_another_network(found: dict[Regularised, Robustness]) -
 
 def test_dropout_leaves_units_out_in_training_alone() -> None:
     network = SMALL.experiment.network()
-    study._add_dropout(0.5, network)
+    add_dropout(network, 0.5)
     seen: list[torch.Tensor] = []
     network.linear(1).register_forward_hook(lambda layer, args, out: seen.append(args[0]))
     x = torch.ones(500, 784)
@@ -151,7 +149,7 @@ def test_a_nin_is_judged_against_the_better_peer_at_its_clean_accuracy(
     robust: float, verdict: str
 ) -> None:
     nins = [made_up(0.88, robust, Phase.DECAY), made_up(0.1, 0.1, Phase.DIVERGENT)]
-    found = compare(nins, False, Phase.DECAY, PEERS)
+    found = lead(nins, False, Phase.DECAY, PEERS)
     assert found.verdict == verdict
     assert found.strengths == 1
     assert found.value == pytest.approx(robust - 0.6, abs=2e-3)  # the seeds' scatter
@@ -159,12 +157,12 @@ def test_a_nin_is_judged_against_the_better_peer_at_its_clean_accuracy(
 
 def test_clean_accuracy_that_is_given_away_buys_nothing() -> None:
     """More robust than the plain network, but a peer is so at less cost."""
-    found = compare([made_up(0.7, 0.58, Phase.CATAPULT)], True, Phase.CATAPULT, PEERS)
+    found = lead([made_up(0.7, 0.58, Phase.CATAPULT)], True, Phase.CATAPULT, PEERS)
     assert found.verdict == "less robust"
 
 
 def test_a_phase_that_is_nowhere_has_no_verdict_and_one_lost_run_loses_a_strength() -> None:
-    assert compare([], False, Phase.DECAY, PEERS).verdict == "not found"
+    assert lead([], False, Phase.DECAY, PEERS).verdict == "not found"
     mixed = made_up(0.9, 0.5)
     lost = replace(mixed, phases=(Phase.DECAY,) * 4 + (Phase.DIVERGENT,))
     assert lost.phase is Phase.DIVERGENT
@@ -174,8 +172,39 @@ def test_a_phase_that_is_nowhere_has_no_verdict_and_one_lost_run_loses_a_strengt
 
 @pytest.mark.parametrize("values, said", [([1, 1], "yes"), ([1, 0], "in part"), ([0, -1], "no")])
 def test_the_answer_is_yes_if_every_comparison_says_so(values: list[float], said: str) -> None:
-    found = [Comparison(Phase.DECAY, False, 1, v, 0.1, 0.5) for v in values]
+    found = [Lead(Phase.DECAY, False, 1, v, 0.1, 0.5) for v in values]
     assert answer(found) == said
+
+
+def test_a_contest_has_every_strength_once_and_judges_four_times(
+    found: dict[Regularised, Robustness], shelf: Shelf
+) -> None:
+    both = contest(SMALL, [0, 1], shelf, K=[0.1, 50.0], dropouts=[0.5], weight_decays=[0.1])
+    assert len(both.found) == 3 + 2 * 2
+    assert both.seeds == 2
+    assert np.array_equal(both.found[WAYS[1]].spoilt, found[WAYS[1]].spoilt)
+    kinds = [(c.phase, c.fixed) for c in both.leads()]
+    assert kinds == [(phase, fixed) for phase in JUDGED for fixed in (False, True)]
+
+
+def test_a_lead_is_over_the_peers_and_corruptions_that_are_named() -> None:
+    plain = replace(SMALL, severities=(("blur", 1.0), ("noise", 0.1)))
+    peer, nin = replace(plain, dropout=0.5), noisy(plain, [0.1], False)[0]
+    of_seed = np.linspace(-0.001, 0.001, 5)  # the same for all: differences have no scatter
+
+    def outcome(blur: float, noise: float, phase: Phase | None = None) -> Robustness:
+        spoilt = np.column_stack([blur + of_seed, noise + of_seed])
+        return Robustness(0.9 + of_seed, 0.9 + of_seed, spoilt, (phase,) * 5, {"seconds": 0})
+
+    runs = {
+        plain: outcome(0.5, 0.4),
+        peer: outcome(0.6, 0.7),
+        nin: outcome(0.7, 0.5, Phase.DECAY),
+    }
+    both = Contest(plain, {"dropout": [plain, peer]}, {False: [nin]}, runs)
+    gains = [both.leads(), both.leads("none"), *both.by_corruption().values()]
+    assert [leads[0].value for leads in gains] == pytest.approx([-0.05, 0.15, 0.1, -0.2])
+    assert [leads[1].verdict for leads in gains] == ["not found"] * 4  # no catapult
 
 
 # ---- tables
@@ -184,7 +213,7 @@ def test_the_answer_is_yes_if_every_comparison_says_so(values: list[float], said
 def test_tables_hold_means_and_paired_gains_in_points(
     found: dict[Regularised, Robustness],
 ) -> None:
-    rows = strength_table(found, SMALL).rows()
+    rows = accuracy_table(found, SMALL).rows()
     assert [row[:2] for row in rows[:3]] == [("none", ""), ("dropout", 0.5), ("weight decay", 0.1)]
     gains = 100 * (found[WAYS[1]].spoilt - found[SMALL].spoilt)[:, 0]
     assert rows[1][-1] == pytest.approx((gains.mean(), abs(np.diff(gains)[0]) / 2))
@@ -194,7 +223,7 @@ def test_tables_hold_means_and_paired_gains_in_points(
 
 
 def test_tables_of_comparisons_are_in_points_with_their_verdict() -> None:
-    c = Comparison(Phase.DECAY, True, 2, 0.02, 0.001, 0.005)
+    c = Lead(Phase.DECAY, True, 2, 0.02, 0.001, 0.005)
     [row] = comparison_table([c], 5).rows()
     assert row == (Phase.DECAY, "fixed", 2, (2.0, 0.1), 0.5, "more robust")
     [row] = corruption_table({"blur": [c]}, 5).rows()

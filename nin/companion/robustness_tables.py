@@ -6,10 +6,11 @@ from collections.abc import Mapping, Sequence
 
 from nin.companion.tables import Cell, Table
 from nin.runs.averages import mean
-from nin.studies.robustness import Comparison, Regularised, Robustness
+from nin.studies.leads import Lead
+from nin.studies.robustness import Regularised, Robustness
 
 
-def strength_table(found: Mapping[Regularised, Robustness], plain: Regularised) -> Table:
+def accuracy_table(found: Mapping[Regularised, Robustness], plain: Regularised) -> Table:
     """Return accuracies of every configuration, in per cent.
 
     Args:
@@ -46,11 +47,11 @@ def named(c: Regularised) -> tuple[str, float | str]:
     return ("weight decay", c.weight_decay) if c.weight_decay else ("none", "")
 
 
-def comparison_table(comparisons: Sequence[Comparison], n: int) -> Table:
+def comparison_table(comparisons: Sequence[Lead], n: int) -> Table:
     """Return each comparison with its verdict.
 
     Args:
-        comparisons: Of `nin.studies.robustness.compare`, which share the error rate.
+        comparisons: Of `nin.studies.leads.lead`, which share the error rate.
         n: Seeds.
     """
     rows = [
@@ -67,7 +68,7 @@ def comparison_table(comparisons: Sequence[Comparison], n: int) -> Table:
 
 
 def corruption_table(
-    by_corruption: Mapping[str, Sequence[Comparison]], n: int, name: str = "robustness_by_kind"
+    by_corruption: Mapping[str, Sequence[Lead]], n: int, name: str = "robustness_by_kind"
 ) -> Table:
     """Return the same comparisons for each corruption alone, or against each peer alone.
 
@@ -78,7 +79,7 @@ def corruption_table(
     """
     first = next(iter(by_corruption.values()))
     heads = ("", *(f"{c.phase}, {kind_of(c)}" for c in first))
-    rows = [
+    rows: list[tuple[Cell, ...]] = [
         (what, *((100 * c.value, 100 * c.err) for c in comparisons))
         for what, comparisons in by_corruption.items()
     ]
@@ -89,7 +90,7 @@ def corruption_table(
     return Table.of_rows(name, caption, heads, rows)
 
 
-def kind_of(c: Comparison) -> str:
+def kind_of(c: Lead) -> str:
     """Return what the NIN of a comparison is called."""
     return "fixed" if c.fixed else "drawn anew"
 

@@ -1,20 +1,8 @@
-"""Does a NIN make a network robust to spoilt images, beside dropout and weight decay?
+"""Networks with a regulariser, and what they make of spoilt test images.
 
-All networks have the hidden layers of Fig. 1's kind and one learning rate; each has one of three
-things that are said to regularise, at several strengths, the rest at zero. What is asked is what
-comes of the accuracy on spoilt test images (`nin.networks.corruptions`) at equal accuracy on clean
-ones. The rule, fixed before any of it was seen:
-
-1. A network's robust accuracy is the mean over all of `SEVERITIES`. A NIN is silent in ``eval()``.
-2. The peers' frontier at a clean accuracy: the highest robust accuracy that dropout or weight decay
-   has, on the line through its strengths from none on, with at least that clean accuracy
-   (`nin.runs.frontiers`).
-3. The phase of a strength is that of most of its runs; one that loses a run is divergent.
-4. Decay and catapult, NIN drawn anew or fixed: four comparisons. Of each the advantage is the mean,
-   over the strengths found in the phase, of robust accuracy less the frontier at the same clean
-   accuracy. "More robust" or "less robust" wants a 95 % interval by Student's law, shared by the
-   four (Bonferroni), that does not hold zero; else "no difference".
-5. A NIN makes networks more robust if it is so in all four, and in part if in some.
+All have the hidden layers of Fig. 1's kind and one learning rate; each has one of three things that
+are said to regularise, a NIN, dropout or weight decay, the rest at zero. How they are compared is
+in `nin.studies.leads`.
 """
 
 from __future__ import annotations
@@ -37,7 +25,6 @@ from nin.networks.corruptions import SEVERITIES, corrupt
 from nin.networks.data import Dataset
 from nin.networks.losses import accuracy
 from nin.networks.models import MLP
-from nin.runs.frontiers import advantage, half_interval
 from nin.runs.history import History
 from nin.runs.phases import Phase, classify_phase, is_lost
 from nin.studies.experiments import FIG1, Experiment
@@ -50,12 +37,6 @@ BASE = replace(FIG1, depth=1, width=128, epochs=20, evaluations=1)
 """Fig. 1's training in a network of seconds."""
 IMAGES, TESTED = 10_000, 5_000
 """Few enough to train with that a regulariser has something to do; and those to test with."""
-K_VALUES = (1e-5, 0.01, 0.06, 0.1, 0.2, 0.3, 0.4, 0.7)
-"""All phases, as found at another seed in twice as many epochs; accuracies were not looked at."""
-DROPOUTS = (0.1, 0.2, 0.4, 0.6)
-WEIGHT_DECAYS = (1e-3, 3e-3, 0.01, 0.03)
-"""Up to where clean accuracy is lost: eta times the weight decay times the 1,580 steps is 2.4."""
-JUDGED = (Phase.DECAY, Phase.CATAPULT)
 
 
 @dataclass(frozen=True)
@@ -125,36 +106,6 @@ class Robustness:
         return np.column_stack([self.clean, self.spoilt[:, severities].mean(1)])
 
 
-@dataclass(frozen=True)
-class Comparison:
-    """A kind of NIN in one phase against its peers at equal clean accuracy.
-
-    Attributes:
-        phase: The phase.
-        fixed: The kind.
-        strengths: How many were found there.
-        value: Advantage in accuracy.
-        err: Its standard error over seeds.
-        half: Half of its interval.
-    """
-
-    phase: Phase
-    fixed: bool
-    strengths: int
-    value: float
-    err: float
-    half: float
-
-    @property
-    def verdict(self) -> str:
-        """What the interval says."""
-        if not self.strengths:
-            return "not found"
-        if abs(self.value) <= self.half:
-            return "no difference"
-        return "more robust" if self.value > 0 else "less robust"
-
-
 def noisy(plain: Regularised, K: Sequence[float], fixed: bool) -> list[Regularised]:
     """Return networks with a NIN of rising strength."""
     return [replace(plain, experiment=plain.experiment.at(k, fixed=fixed)) for k in K]
@@ -183,39 +134,6 @@ def robustness(
     return {c: _gather([next(rows) for _ in seeds]) for c in configurations}
 
 
-def compare(
-    nins: Sequence[Robustness],
-    fixed: bool,
-    phase: Phase,
-    peers: Sequence[Sequence[Robustness]],
-    severities: slice | Sequence[int] = slice(None),
-    comparisons: int = 4,
-) -> Comparison:
-    """Judge one kind of NIN in one phase by the rule above.
-
-    Args:
-        nins: All strengths of that kind.
-        fixed: The kind, for the record.
-        phase: The phase.
-        peers: Of each peer all strengths, from none on.
-        severities: Places of those that count, in `Regularised.severities`.
-        comparisons: Intervals that share the error rate.
-    """
-    found = [r.points(severities) for r in nins if r.phase is phase]
-    if not found:
-        return Comparison(phase, fixed, 0, *[float("nan")] * 3)
-    paths = [np.stack([r.points(severities) for r in peer], 1) for peer in peers]
-    value, err = advantage(np.stack(found, 1), paths)
-    half = half_interval(err, len(found[0]), comparisons)
-    return Comparison(phase, fixed, len(found), value, err, half)
-
-
-def answer(comparisons: Sequence[Comparison]) -> str:
-    """Return the verdict over all comparisons: ``"yes"``, ``"in part"`` or ``"no"``."""
-    more = [c.verdict == "more robust" for c in comparisons]
-    return "yes" if all(more) else "in part" if any(more) else "no"
-
-
 def _gather(rows: Sequence[dict[str, Any]]) -> Robustness:
     train, clean, spoilt = (np.array([r[n] for r in rows]) for n in ("train", "clean", "spoilt"))
     places = [int(r["phase"]) for r in rows]
@@ -227,7 +145,7 @@ def _kept(asked: Regularised, shelf: Shelf) -> dict[str, Any]:
     e = asked.experiment
     kind = "fixed" if e.fixed else "redrawn"
     what = f"K{e.K:.4g}-{kind}" if e.sigma_eps else f"drop{asked.dropout:g}"
-    stem = f"depth{e.depth}-{what}-decay{asked.weight_decay:g}-seed{e.seed}"
+    stem = f"depth{e.depth}-width{e.width}-{what}-decay{asked.weight_decay:g}-seed{e.seed}"
     return kept(stem, asked, partial(_train, asked, shelf.progress), dict, shelf)
 
 
@@ -235,26 +153,28 @@ def _train(asked: Regularised, progress: bool | None) -> dict[str, ArrayLike]:
     e = asked.experiment
     data = _first(images_of(e), asked.images, asked.tested)
 
-    options: dict[str, Any] = {}
+    network, make = e.network(), None
     if asked.dropout:
-        options["prepare"] = partial(_add_dropout, asked.dropout)
+        add_dropout(network, asked.dropout)
     if asked.dropout or asked.weight_decay:  # without, the loop of all other studies, the faster
-        options["optimizer"] = partial(torch.optim.SGD, lr=e.eta, weight_decay=asked.weight_decay)
+        make = partial(torch.optim.SGD, lr=e.eta, weight_decay=asked.weight_decay)
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(e.seed)  # dropout draws from torch's own generator
-        [network], [h] = train_runs([e], data, evaluations=0, progress=progress, **options)
-    network.eval()
+        [trained], [h] = train_runs(
+            [e], data, evaluations=0, optimizer=make, progress=progress, models=[network]
+        )
+    trained.eval()
     black, white = data.train_x.aminmax()  # in the units of the scaled images
     pixels = (data.val_x - black) / (white - black)
-    shares = [_share(network, data.train_x, data.train_y), _share(network, data.val_x, data.val_y)]
+    shares = [_share(trained, data.train_x, data.train_y), _share(trained, data.val_x, data.val_y)]
     for how, severity in asked.severities:
         x = corrupt(pixels, how, severity) * (white - black) + black
-        shares.append(_share(network, x, data.val_y))
+        shares.append(_share(trained, x, data.val_y))
     train, clean, *spoilt = shares
     return {"train": train, "clean": clean, "spoilt": spoilt, "phase": _phase(h, e.sigma_eps)}
 
 
-def _add_dropout(share: float, network: MLP) -> None:
+def add_dropout(network: MLP, share: float) -> None:
     """Leave hidden units out in training: at the inputs of all layers but the first."""
     for layer in network.layers[1:]:
         layer.register_forward_pre_hook(partial(_drop, share))

@@ -12,7 +12,8 @@ from nin.companion.figures.style import PHASE_COLORS
 from nin.companion.robustness_tables import kind_of
 from nin.runs.averages import mean
 from nin.runs.phases import Phase
-from nin.studies.robustness import Comparison, Robustness
+from nin.studies.leads import Lead
+from nin.studies.robustness import Robustness
 
 _PEERS = (("s", "black"), ("^", "#777777"))
 _KINDS = {False: ("o", 1.0), True: ("D", 0.55)}
@@ -50,7 +51,7 @@ def _points(ax: Axes, runs: Sequence[Robustness], fmt: str, **style: Any) -> Non
     ax.errorbar(x, y, y_err, x_err, fmt=fmt, ms=5.5, elinewidth=0.7, **style)
 
 
-def draw_advantages(ax: Axes, comparisons: Sequence[Comparison]) -> None:
+def draw_advantages(ax: Axes, comparisons: Sequence[Lead]) -> None:
     """Draw advantages with their intervals, a row each; those that were not found have no point.
 
     Args:
