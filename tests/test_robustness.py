@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import replace
 
+import matplotlib.pyplot as plt
 import numpy as np
 import pytest
 import torch
+from matplotlib.axes import Axes
 
+from nin.companion.figures.robust import draw_frontier, draw_leads
 from nin.companion.robustness_tables import (
     accuracy_table,
-    comparison_table,
     corruption_table,
+    lead_table,
     severity_gains,
 )
 from nin.networks.corruptions import corrupt
@@ -30,6 +34,7 @@ from nin.studies.study import Shelf, images_of, train_runs
 SMALL = Regularised(
     replace(BASE, width=12, epochs=2), images=600, tested=300, severities=(("noise", 0.2),)
 )
+NAN = (float("nan"),) * 3
 WAYS = [
     SMALL,
     replace(SMALL, dropout=0.5),
@@ -205,6 +210,9 @@ def test_a_lead_is_over_the_peers_and_corruptions_that_are_named() -> None:
     gains = [both.leads(), both.leads("none"), *both.by_corruption().values()]
     assert [leads[0].value for leads in gains] == pytest.approx([-0.05, 0.15, 0.1, -0.2])
     assert [leads[1].verdict for leads in gains] == ["not found"] * 4  # no catapult
+    assert both.worst() == ("noise", both.by_corruption()["noise"][0])
+    with pytest.raises(ValueError, match="nothing to compare"):
+        replace(both, nins={False: [plain]}).worst()
 
 
 # ---- tables
@@ -222,9 +230,61 @@ def test_tables_hold_means_and_paired_gains_in_points(
     assert row[-1] == pytest.approx(rows[1][-1])
 
 
-def test_tables_of_comparisons_are_in_points_with_their_verdict() -> None:
-    c = Lead(Phase.DECAY, True, 2, 0.02, 0.001, 0.005)
-    [row] = comparison_table([c], 5).rows()
-    assert row == (Phase.DECAY, "fixed", 2, (2.0, 0.1), 0.5, "more robust")
-    [row] = corruption_table({"blur": [c]}, 5).rows()
+def made_up_contest() -> Contest:
+    """Two strengths in the decay phase, fixed, both ahead of the plain network and its one peer."""
+    peer, weak, strong = replace(SMALL, dropout=0.5), *noisy(SMALL, [0.1, 0.2], True)
+    runs = {
+        SMALL: made_up(0.9, 0.5),
+        peer: made_up(0.9, 0.52),
+        weak: made_up(0.9, 0.54, Phase.DECAY),
+        strong: made_up(0.9, 0.56, Phase.DECAY),
+    }
+    return Contest(SMALL, {"dropout": [SMALL, peer]}, {True: [weak, strong]}, runs)
+
+
+def test_tables_of_leads_are_in_points_with_their_verdict() -> None:
+    both = made_up_contest()
+    first, second = lead_table([both]).rows()
+    assert first[:5] == (12, 5, Phase.DECAY, "fixed", 2)
+    assert first[5] == (pytest.approx(3.0), pytest.approx(0, abs=1e-9))  # the seeds pair
+    assert first[-1] == "more robust"
+    assert second[2:5] == (Phase.CATAPULT, "fixed", 0)
+    assert second[-1] == "not found"
+    [row] = corruption_table({"blur": [Lead(Phase.DECAY, True, 2, 0.02, 0.001, 0.005)]}, 5).rows()
     assert row == ("blur", (2.0, 0.1))
+
+
+# ---- figure
+
+
+@pytest.fixture
+def ax() -> Iterator[Axes]:
+    fig, ax = plt.subplots()
+    yield ax
+    plt.close(fig)
+
+
+def test_accuracies_are_drawn_in_per_cent_and_lost_networks_left_out(ax: Axes) -> None:
+    both = made_up_contest()
+    lost = made_up(0.1, 0.1, Phase.DIVERGENT)
+    nins = [*both.of(both.nins[True]), lost]
+    peers = {name: both.of(some) for name, some in both.peers.items()}
+    draw_frontier(ax, peers | {"weight decay": peers["dropout"]}, {True: nins})
+    drawn = {box.get_label(): box.lines[0].get_xydata() for box in ax.containers}
+    spread = 100 * made_up(0, 0).points().mean(0)  # of the scatter made up
+    assert drawn["dropout"] == pytest.approx(np.array([[90, 50], [90, 52]]) + spread)
+    assert drawn["NIN, fixed: decay"] == pytest.approx(np.array([[90, 54], [90, 56]]) + spread)
+    assert set(drawn) == {"dropout", "weight decay", "NIN, fixed: decay"}
+
+
+def test_leads_are_drawn_with_intervals_where_there_are_any(ax: Axes) -> None:
+    some = [Lead(Phase.DECAY, False, 1, 0.02, 0.001, 0.005), Lead(Phase.CATAPULT, False, 0, *NAN)]
+    alone = [Lead(Phase.DECAY, False, 1, -0.01, 0.0, np.inf), some[1]]
+    draw_leads(ax, {"128 units": some, "256 units": alone})
+    (first, _, [bar]), (second, _, bars) = (box.lines for box in ax.containers)
+    [[(left, row), (right, _)]] = bar.get_segments()
+    assert (left, right) == pytest.approx((1.5, 2.5))
+    assert first.get_xydata() == pytest.approx(np.array([[2.0, row]]))
+    assert second.get_xydata()[0] == pytest.approx((-1.0, row - 0.3))
+    assert not bars  # of one seed
+    assert [t.get_text() for t in ax.get_legend().get_texts()] == ["128 units", "256 units"]

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 
 from nin.companion.tables import Cell, Table
 from nin.runs.averages import mean
-from nin.studies.leads import Lead
+from nin.studies.leads import Contest, Lead
 from nin.studies.robustness import Regularised, Robustness
 
 
@@ -47,30 +47,33 @@ def named(c: Regularised) -> tuple[str, float | str]:
     return ("weight decay", c.weight_decay) if c.weight_decay else ("none", "")
 
 
-def comparison_table(comparisons: Sequence[Lead], n: int) -> Table:
-    """Return each comparison with its verdict.
+def lead_table(contests: Sequence[Contest]) -> Table:
+    """Return the four comparisons of each contest with their verdicts.
 
     Args:
-        comparisons: Of `nin.studies.leads.lead`, which share the error rate.
-        n: Seeds.
+        contests: Networks of different widths, say.
     """
-    rows = [
-        (c.phase, kind_of(c), c.strengths, (100 * c.value, 100 * c.err), 100 * c.half, c.verdict)
-        for c in comparisons
-    ]
+    rows: list[tuple[Cell, ...]] = [
+        (
+            c.plain.experiment.width, c.seeds, x.phase, kind_of(x), x.strengths,
+            (100 * x.value, 100 * x.err), 100 * x.half, x.verdict,
+        )
+        for c in contests
+        for x in c.leads()
+    ]  # fmt: skip
     caption = (
         "Accuracy on spoilt images above that of the better of dropout and weight decay at equal "
-        f"clean accuracy, in percentage points (n = {n} seeds, standard error); the interval is "
-        "that of 95 % for all rows together."
+        "clean accuracy, in percentage points with standard error over seeds; the interval is that "
+        "of 95 % for the four rows of a width together."
     )
-    heads = ("phase", "NIN", "strengths", "advantage", "± interval", "verdict")
-    return Table.of_rows("robustness_verdicts", caption, heads, rows, n=2)
+    heads = ("$N_w$", "seeds", "phase", "NIN", "strengths", "lead", "± interval", "verdict")
+    return Table.of_rows("robustness_verdicts", caption, heads, rows, n=4)
 
 
 def corruption_table(
     by_corruption: Mapping[str, Sequence[Lead]], n: int, name: str = "robustness_by_kind"
 ) -> Table:
-    """Return the same comparisons for each corruption alone, or against each peer alone.
+    """Return the same comparisons for each corruption alone, or beside each peer alone.
 
     Args:
         by_corruption: The comparisons of each.
@@ -78,21 +81,21 @@ def corruption_table(
         name: Of the CSV file.
     """
     first = next(iter(by_corruption.values()))
-    heads = ("", *(f"{c.phase}, {kind_of(c)}" for c in first))
+    heads = ("", *(f"{x.phase}, {kind_of(x)}" for x in first))
     rows: list[tuple[Cell, ...]] = [
-        (what, *((100 * c.value, 100 * c.err) for c in comparisons))
-        for what, comparisons in by_corruption.items()
+        (what, *((100 * x.value, 100 * x.err) for x in leads))
+        for what, leads in by_corruption.items()
     ]
     caption = (
-        "The advantage at equal clean accuracy, in percentage points, of each phase and kind of "
+        "The lead at equal clean accuracy, in percentage points, of each phase and kind of "
         f"NIN (n = {n} seeds, standard error)."
     )
     return Table.of_rows(name, caption, heads, rows)
 
 
-def kind_of(c: Lead) -> str:
+def kind_of(x: Lead) -> str:
     """Return what the NIN of a comparison is called."""
-    return "fixed" if c.fixed else "drawn anew"
+    return "fixed" if x.fixed else "drawn anew"
 
 
 def severity_gains(

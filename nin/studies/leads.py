@@ -129,6 +129,17 @@ class Contest:
             places.setdefault(how, []).append(k)
         return {how: self.leads(severities=some) for how, some in places.items()}
 
+    def worst(self) -> tuple[str, Lead]:
+        """Return the least of the comparisons for each corruption alone, and the corruption's name.
+
+        Raises:
+            ValueError: If none was found.
+        """
+        each = [(how, x) for how, some in self.by_corruption().items() for x in some]
+        if not any(x.strengths for _, x in each):
+            raise ValueError("no strength in a judged phase: nothing to compare")
+        return min((e for e in each if e[1].strengths), key=lambda e: e[1].value)
+
 
 def contest(
     plain: Regularised,

@@ -51,23 +51,29 @@ def _points(ax: Axes, runs: Sequence[Robustness], fmt: str, **style: Any) -> Non
     ax.errorbar(x, y, y_err, x_err, fmt=fmt, ms=5.5, elinewidth=0.7, **style)
 
 
-def draw_advantages(ax: Axes, comparisons: Sequence[Lead]) -> None:
-    """Draw advantages with their intervals, a row each; those that were not found have no point.
+def draw_leads(ax: Axes, leads: Mapping[str, Sequence[Lead]]) -> None:
+    """Draw leads with their intervals, a row for each comparison; those not found have no point.
 
     Args:
         ax: Where to draw.
-        comparisons: The first is drawn on top.
+        leads: The same comparisons in two settings; the first is filled, and above the second.
     """
-    rows = np.arange(len(comparisons))[::-1]
-    for row, c in zip(rows, comparisons, strict=True):
-        if not c.strengths:
-            continue
-        marker, _ = _KINDS[c.fixed]
-        half = 100 * c.half if np.isfinite(c.half) else None  # one seed has none
-        color = PHASE_COLORS[c.phase]
-        style: dict[str, Any] = {"color": color, "ecolor": "black", "mec": "black"}
-        ax.errorbar(100 * c.value, row, xerr=half, fmt=marker, ms=7, capsize=3, lw=1, **style)
+    rows = np.arange(len(next(iter(leads.values()))))[::-1]
+    for (name, some), shift, face in zip(
+        leads.items(), (0.15, -0.15), ("full", "none"), strict=True
+    ):
+        for row, x in zip(rows, some, strict=True):
+            if not x.strengths:
+                continue
+            marker, _ = _KINDS[x.fixed]
+            half = 100 * x.half if np.isfinite(x.half) else None  # one seed has none
+            style: dict[str, Any] = {"color": PHASE_COLORS[x.phase], "fillstyle": face}
+            ax.errorbar(
+                100 * x.value, row + shift, xerr=half, fmt=marker, ms=7, mew=1.2, capsize=3,
+                ecolor="black", elinewidth=1, **style,
+            )  # fmt: skip
+        ax.plot([], [], "o", color="black", fillstyle=face, label=name)
     ax.axvline(0, color="black", lw=1, ls="--")
-    ax.set_yticks(rows, [f"{c.phase},\n{kind_of(c)}" for c in comparisons])
-    ax.set(xlabel="spoilt images: ahead of the peers\nat equal clean accuracy, points")
-    ax.margins(y=0.25)
+    ax.set_yticks(rows, [f"{x.phase},\n{kind_of(x)}" for x in next(iter(leads.values()))])
+    ax.set(xlabel="ahead of the peers at equal\nclean accuracy, points", ylim=(-0.6, None))
+    ax.legend(loc="best", fontsize="small")
