@@ -11,6 +11,8 @@ import pytest
 import torch
 from matplotlib.axes import Axes
 
+from nin.companion.claims.finding import Verdict
+from nin.companion.claims.spoilt_images import judge_contests
 from nin.companion.figures.robust import draw_frontier, draw_leads
 from nin.companion.robustness_tables import (
     accuracy_table,
@@ -215,6 +217,35 @@ def test_a_lead_is_over_the_peers_and_corruptions_that_are_named() -> None:
         replace(both, nins={False: [plain]}).worst()
 
 
+def made_up_contest(weak: float = 0.54, strong: float = 0.56) -> Contest:
+    """Return two strengths of a fixed NIN that decays, and a peer with a robust accuracy of 0.52."""
+    peer, low, high = replace(SMALL, dropout=0.5), *noisy(SMALL, [0.1, 0.2], True)
+    runs = {
+        SMALL: made_up(0.9, 0.5),
+        peer: made_up(0.9, 0.52),
+        low: made_up(0.9, weak, Phase.DECAY),
+        high: made_up(0.9, strong, Phase.DECAY),
+    }
+    return Contest(SMALL, {"dropout": [SMALL, peer]}, {True: [low, high]}, runs)
+
+
+@pytest.mark.parametrize(
+    "weak, strong, verdict",
+    [
+        (0.54, 0.56, Verdict.REPRODUCED),
+        (0.50, 0.50, Verdict.DIFFERS),
+        (0.52, 0.52, Verdict.NOT_SEEN),  # a hope that nothing speaks for or against
+    ],
+)
+def test_a_hope_differs_only_where_every_comparison_denies_it(
+    weak: float, strong: float, verdict: Verdict
+) -> None:
+    found = judge_contests([made_up_contest(weak, strong)])
+    assert found.verdict is verdict
+    assert found.value == pytest.approx(100 * ((weak + strong) / 2 - 0.52), abs=1e-9)
+    assert len(found.cells) == 1  # no catapult there
+
+
 # ---- tables
 
 
@@ -228,18 +259,6 @@ def test_tables_hold_means_and_paired_gains_in_points(
     [row] = severity_gains(found, WAYS[1:2], SMALL).rows()
     assert row[:2] == ("noise", 0.2)
     assert row[-1] == pytest.approx(rows[1][-1])
-
-
-def made_up_contest() -> Contest:
-    """Two strengths in the decay phase, fixed, both ahead of the plain network and its one peer."""
-    peer, weak, strong = replace(SMALL, dropout=0.5), *noisy(SMALL, [0.1, 0.2], True)
-    runs = {
-        SMALL: made_up(0.9, 0.5),
-        peer: made_up(0.9, 0.52),
-        weak: made_up(0.9, 0.54, Phase.DECAY),
-        strong: made_up(0.9, 0.56, Phase.DECAY),
-    }
-    return Contest(SMALL, {"dropout": [SMALL, peer]}, {True: [weak, strong]}, runs)
 
 
 def test_tables_of_leads_are_in_points_with_their_verdict() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from functools import lru_cache
 
 from nin.companion.claims.finding import Cell, Finding
@@ -19,14 +20,18 @@ def contests() -> tuple[Contest, ...]:
     return tuple(contest(plain, seeds, ROBUSTNESS) for plain, seeds in settings)
 
 
-def _finding(*peers: str) -> Finding:
-    """Judge all comparisons of both settings by the rule of `nin.studies.leads`.
+def judge_contests(contests: Sequence[Contest], *peers: str) -> Finding:
+    """Judge all comparisons of several settings by the rule of `nin.studies.leads`.
 
     A phase in which no strength was found is no setting. The paper hopes; so where no comparison
     says more robust, that counts against it only if all say less.
+
+    Args:
+        contests: A setting each.
+        *peers: Beside which; default: all.
     """
     found: list[tuple[Cell, Lead]] = []
-    for c in contests():
+    for c in contests:
         for x in (x for x in c.leads(*peers) if x.strengths):
             setting = {
                 "N_w": c.plain.experiment.width,
@@ -59,7 +64,7 @@ def _finding(*peers: str) -> Finding:
 )
 def resists_noise() -> Finding:
     """Compare with the network without a regulariser."""
-    return _finding("none")
+    return judge_contests(contests(), "none")
 
 
 @claim(
@@ -71,4 +76,4 @@ def resists_noise() -> Finding:
 )
 def beyond_other_regularisers() -> Finding:
     """Compare with the frontier of dropout and weight decay."""
-    return _finding()
+    return judge_contests(contests())
