@@ -218,7 +218,7 @@ def test_a_lead_is_over_the_peers_and_corruptions_that_are_named() -> None:
 
 
 def made_up_contest(weak: float = 0.54, strong: float = 0.56) -> Contest:
-    """Return two strengths of a fixed NIN that decays, and a peer with a robust accuracy of 0.52."""
+    """Return two strengths of a fixed NIN in decay, and a peer of robust accuracy 0.52."""
     peer, low, high = replace(SMALL, dropout=0.5), *noisy(SMALL, [0.1, 0.2], True)
     runs = {
         SMALL: made_up(0.9, 0.5),
