@@ -56,7 +56,7 @@ def lead_table(contests: Sequence[Contest]) -> Table:
     rows: list[tuple[Cell, ...]] = [
         (
             c.plain.experiment.width, c.seeds, x.phase, kind_of(x), x.strengths,
-            (100 * x.value, 100 * x.err), 100 * x.half, x.verdict,
+            (100 * x.value, 100 * x.err), round(100 * x.half, 1), x.verdict,
         )
         for c in contests
         for x in c.leads()

@@ -69,8 +69,8 @@ def resists_noise() -> Finding:
 
 @claim(
     "C40",
-    "Noise injection regularises effectively; asked here: does it, on spoilt images, beyond "
-    "dropout and weight decay at equal clean accuracy?",
+    "Noise injection regularises effectively (asked here: on spoilt images, beyond dropout and "
+    "weight decay at equal clean accuracy).",
     "Sec. 1",
     SHOWN,
 )
