@@ -21,6 +21,7 @@ from nin.companion.robustness_tables import (
     severity_gains,
 )
 from nin.networks.corruptions import corrupt
+from nin.runs.frontiers import level
 from nin.runs.phases import Phase
 from nin.studies.leads import JUDGED, Contest, Lead, answer, contest, lead
 from nin.studies.robustness import (
@@ -166,6 +167,14 @@ def test_clean_accuracy_that_is_given_away_buys_nothing() -> None:
     """More robust than the plain network, but a peer is so at less cost."""
     found = lead([made_up(0.7, 0.58, Phase.CATAPULT)], True, Phase.CATAPULT, PEERS)
     assert found.verdict == "less robust"
+
+
+def test_at_just_the_same_clean_accuracy_a_peer_that_goes_further_does_not_count() -> None:
+    peers = [[made_up(0.8, 0.5), made_up(0.9, 0.6)]]  # more of it gains on both axes
+    nins = [made_up(0.85, 0.55, Phase.DECAY)]
+    further = lead(nins, False, Phase.DECAY, peers)
+    just = lead(nins, False, Phase.DECAY, peers, above=level)
+    assert (further.value, just.value) == pytest.approx((-0.05, 0), abs=2e-3)  # the seeds' scatter
 
 
 def test_a_phase_that_is_nowhere_has_no_verdict_and_one_lost_run_loses_a_strength() -> None:

@@ -62,9 +62,9 @@ def lead_table(contests: Sequence[Contest]) -> Table:
         for x in c.leads()
     ]  # fmt: skip
     caption = (
-        "Accuracy on spoilt images above that of the better of dropout and weight decay at equal "
-        "clean accuracy, in percentage points with standard error over seeds; the interval is that "
-        "of 95 % for the four rows of a width together."
+        "Accuracy on spoilt images above that of the better of dropout and weight decay at equal or "
+        "higher clean accuracy, in percentage points with standard error over seeds; the interval "
+        "is that of 95 % for the four rows of a width together."
     )
     heads = ("$N_w$", "seeds", "phase", "NIN", "strengths", "lead", "± interval", "verdict")
     return Table.of_rows("robustness_verdicts", caption, heads, rows, n=4)
@@ -87,8 +87,8 @@ def corruption_table(
         for what, leads in by_corruption.items()
     ]
     caption = (
-        "The lead at equal clean accuracy, in percentage points, of each phase and kind of "
-        f"NIN (n = {n} seeds, standard error)."
+        "The lead, in percentage points, of each phase and kind of NIN "
+        f"(n = {n} seeds, standard error)."
     )
     return Table.of_rows(name, caption, heads, rows)
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import numpy as np
 from scipy import stats
@@ -31,6 +31,24 @@ def frontier(paths: Sequence[np.ndarray], at: float) -> float:
     return float(points[enough, 1].max())
 
 
+def level(paths: Sequence[np.ndarray], at: float) -> float:
+    """Return the most that any path gains where it keeps just what is asked.
+
+    Where none keeps so much or so little, what is gained at the point that keeps nearest to it.
+
+    Args:
+        paths: As for `frontier`.
+        at: What is to be kept.
+
+    >>> path = np.array([[0.75, 0.25], [0.5, 0.75]])
+    >>> level([path], 0.625), level([path], 0.25)
+    (0.5, 0.75)
+    """
+    points = np.concatenate([_with_crossings(path, at) for path in paths])
+    off = np.abs(points[:, 0] - at)
+    return float(points[off == off.min(), 1].max())
+
+
 def _with_crossings(path: np.ndarray, at: float) -> np.ndarray:
     """Return a path's points, and those where it passes a value of its first coordinate."""
     below = path[:, 0] < at
@@ -40,7 +58,11 @@ def _with_crossings(path: np.ndarray, at: float) -> np.ndarray:
     return np.concatenate([path, np.column_stack([np.full_like(gained, at), gained])])
 
 
-def advantage(points: np.ndarray, paths: Sequence[np.ndarray]) -> tuple[float, float]:
+def advantage(
+    points: np.ndarray,
+    paths: Sequence[np.ndarray],
+    above: Callable[[Sequence[np.ndarray], float], float] = frontier,
+) -> tuple[float, float]:
     """Return by how much points lie above a frontier, on average, and the standard error.
 
     Means over seeds make points and frontier, since the best of noisy points flatters itself; the
@@ -50,6 +72,7 @@ def advantage(points: np.ndarray, paths: Sequence[np.ndarray]) -> tuple[float, f
     Args:
         points: What is kept and what is gained, (seeds, points, 2).
         paths: Those that make the frontier, (seeds, points, 2) each.
+        above: `frontier`, or `level`.
 
     Returns:
         The value, less its bias to first order, and its error: 0 with one seed, which has none.
@@ -57,7 +80,7 @@ def advantage(points: np.ndarray, paths: Sequence[np.ndarray]) -> tuple[float, f
 
     def found(seeds: np.ndarray) -> float:
         lines = [path[seeds].mean(0) for path in paths]
-        return float(np.mean([y - frontier(lines, x) for x, y in points[seeds].mean(0)]))
+        return float(np.mean([y - above(lines, x) for x, y in points[seeds].mean(0)]))
 
     seeds = np.arange(len(points))
     if len(seeds) == 1:

@@ -20,12 +20,12 @@ narrower network, other seeds and other severities.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
 
-from nin.runs.frontiers import advantage, half_interval
+from nin.runs.frontiers import advantage, frontier, half_interval
 from nin.runs.phases import Phase
 from nin.studies.robustness import BASE, Regularised, Robustness, noisy, robustness
 from nin.studies.study import Shelf
@@ -50,6 +50,8 @@ SECOND_SEVERITIES = tuple(
 """Between those of the first setting."""
 SECOND = replace(FIRST, experiment=replace(BASE, width=64), severities=SECOND_SEVERITIES)
 SECOND_SEEDS = (5, 6, 7, 8, 9)
+
+Above = Callable[[Sequence[np.ndarray], float], float]
 
 
 @dataclass(frozen=True)
@@ -107,18 +109,24 @@ class Contest:
         """How many networks of each kind there are."""
         return len(self.found[self.plain].clean)
 
-    def leads(self, *peers: str, severities: slice | Sequence[int] = slice(None)) -> list[Lead]:
+    def leads(
+        self,
+        *peers: str,
+        severities: slice | Sequence[int] = slice(None),
+        above: Above = frontier,
+    ) -> list[Lead]:
         """Return the four comparisons of the rule, or the same beside some of the peers.
 
         Args:
             *peers: Names of the peers; default: all. ``"none"`` is the network without.
             severities: Places of those that count, in `Regularised.severities`.
+            above: As for `nin.runs.frontiers.advantage`.
         """
         known = {**self.peers, "none": [self.plain]}
         paths = [self.of(known[name]) for name in peers or self.peers]
         kinds = [(phase, fixed) for phase in JUDGED for fixed in self.nins]
         return [
-            lead(self.of(self.nins[fixed]), fixed, phase, paths, severities, len(kinds))
+            lead(self.of(self.nins[fixed]), fixed, phase, paths, severities, len(kinds), above)
             for phase, fixed in kinds
         ]
 
@@ -180,6 +188,7 @@ def lead(
     peers: Sequence[Sequence[Robustness]],
     severities: slice | Sequence[int] = slice(None),
     comparisons: int = 4,
+    above: Above = frontier,
 ) -> Lead:
     """Judge one kind of NIN in one phase by the rule above.
 
@@ -190,12 +199,13 @@ def lead(
         peers: Of each peer all strengths, from none on.
         severities: Places of those that count, in `Regularised.severities`.
         comparisons: Intervals that share the error rate.
+        above: As for `nin.runs.frontiers.advantage`.
     """
     found = [r.points(severities) for r in nins if r.phase is phase]
     if not found:
         return Lead(phase, fixed, 0, *[float("nan")] * 3)
     paths = [np.stack([r.points(severities) for r in peer], 1) for peer in peers]
-    value, err = advantage(np.stack(found, 1), paths)
+    value, err = advantage(np.stack(found, 1), paths, above)
     half = half_interval(err, len(found[0]), comparisons)
     return Lead(phase, fixed, len(found), value, err, half)
 

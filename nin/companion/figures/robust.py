@@ -75,5 +75,7 @@ def draw_leads(ax: Axes, leads: Mapping[str, Sequence[Lead]]) -> None:
         ax.plot([], [], "o", color="black", fillstyle=face, label=name)
     ax.axvline(0, color="black", lw=1, ls="--")
     ax.set_yticks(rows, [f"{x.phase},\n{kind_of(x)}" for x in next(iter(leads.values()))])
-    ax.set(xlabel="ahead of the peers at equal\nclean accuracy, points", ylim=(-0.6, None))
-    ax.legend(loc="best", fontsize="small")
+    ax.set(
+        xlabel="ahead of the peers at equal or\nhigher clean accuracy, points", ylim=(-1.2, None)
+    )
+    ax.legend(loc="lower left", fontsize="small")
