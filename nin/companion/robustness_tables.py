@@ -62,9 +62,9 @@ def lead_table(contests: Sequence[Contest]) -> Table:
         for x in c.leads()
     ]  # fmt: skip
     caption = (
-        "Accuracy on spoilt images above that of the better of dropout and weight decay at equal or "
-        "higher clean accuracy, in percentage points with standard error over seeds; the interval "
-        "is that of 95 % for the four rows of a width together."
+        "Accuracy on spoilt images above that of the better of dropout and weight decay at equal "
+        "or higher clean accuracy, in percentage points with standard error over seeds; the "
+        "interval is that of 95 % for the four rows of a width together."
     )
     heads = ("$N_w$", "seeds", "phase", "NIN", "strengths", "lead", "± interval", "verdict")
     return Table.of_rows("robustness_verdicts", caption, heads, rows, n=4)
