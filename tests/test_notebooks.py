@@ -325,6 +325,7 @@ BAD = {
     "predicted_borders": {"decay_steps": [1]},
     "activations": {"bounded_sigma_eps": [-1.0]},
     "one_run": {"activation": "none such"},
+    "robustness": {"dropouts": [1.0]},
 }
 """What only a later cell of a page uses."""
 

@@ -23,6 +23,7 @@ from nin.studies import (
     memorisation,
     recomputation,
     records,
+    robustness,
     study,
     traces,
     walks,
@@ -59,8 +60,16 @@ KINDS: dict[str, Callable[[Experiment, Shelf], object]] = {
     "forecast": lambda e, shelf: forecast(e, [e.seed], 4, shelf).theta,
     "lost": lambda e, shelf: lost.lost_on_noise([e], [e.seed], 4, shelf)[e],
     "trials": lambda e, shelf: Trials(Searching(e, 4), shelf).look(20.0).w_end,
+    "spoilt": lambda e, shelf: (
+        next(iter(robustness.robustness([spoilt_by_noise(e)], [e.seed], shelf).values())).spoilt
+    ),
 }
 """A number from a record of each kind; each takes a moment to make."""
+
+
+def spoilt_by_noise(e: Experiment) -> robustness.Regularised:
+    severities = (("noise", 0.2),)
+    return robustness.Regularised(e, images=300, tested=100, severities=severities)
 
 
 def base_of(kind: str) -> Experiment:
@@ -199,6 +208,7 @@ def _kinds() -> list[type]:
         memorisation.Memorising, traces.Tracing, walks.Walk, windows.Windows,
         forecasts.Forecasting, saturation.Saturating, Searching, image_parts.ImagePart,
         second_order.SecondOrder, half_lives.HalfLife, lost.LostOnNoise,
+        robustness.Regularised,
     ]  # fmt: skip
 
 

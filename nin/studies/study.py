@@ -20,6 +20,7 @@ from torch import nn
 
 from nin.folders import how_to_make
 from nin.networks.data import CLASSES, SIDE, Dataset, load
+from nin.networks.loop_stack import MakeOptimizer
 from nin.networks.training import Observer, train
 from nin.runs.history import History
 from nin.studies.experiments import Experiment
@@ -109,8 +110,10 @@ def train_runs(
     evaluations: int | None = None,
     observer: Observer | None = None,
     state: State | None = None,
+    optimizer: MakeOptimizer | None = None,
     device: str | None = None,
     progress: bool | None = None,
+    models: Sequence[nn.Module] | None = None,
 ) -> tuple[list[nn.Module], list[History]]:
     """Train experiments that differ in noise and seed only, in lock-step.
 
@@ -122,8 +125,10 @@ def train_runs(
         observer: Sees the networks at the steps that it names.
         state: Where to keep what a run of minutes has come to, and to go on from; without an
             observer, which would have missed what was before.
+        optimizer: In place of plain SGD at the experiment's eta; see `nin.train`.
         device: Where to train; default `default_device`.
         progress: Whether to show a bar.
+        models: The networks, where they are more than the experiments say; they are trained.
 
     Returns:
         The trained networks, on the CPU, and their histories.
@@ -137,10 +142,12 @@ def train_runs(
         raise ValueError("only runs that differ in noise and seed alone train in lock-step")
     e, device = runs[0], device or default_device()
     data = images_of(e) if data is None else data
-    models: list[nn.Module] = [run.network().to(device) for run in runs]
+    models = [run.network() for run in runs] if models is None else models
+    models = [model.to(device) for model in models]
     options: dict[str, Any] = {
         "loss": e.criterion(),
-        "eta": e.eta,
+        "eta": e.eta if optimizer is None else None,
+        "optimizer": optimizer,
         "batch_size": e.batch_size,
         "epochs": e.epochs if epochs is None else epochs,
         "seeds": [run.seed for run in runs],
