@@ -56,8 +56,8 @@ PINNED = {
     "C32-CE": Verdict.REPRODUCED,
     "C33": Verdict.REPRODUCED,
     "C34": Verdict.CORRECTED,
-    "C39": Verdict.NOT_SEEN,
-    "C40": Verdict.NOT_SEEN,
+    "C43": Verdict.NOT_SEEN,
+    "C44": Verdict.NOT_SEEN,
     "EQ2": Verdict.CORRECTED,
 }
 """The verdicts as of the committed code and records: a change is news, and belongs in the log."""

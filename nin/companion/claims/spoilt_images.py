@@ -57,7 +57,7 @@ def judge_contests(contests: Sequence[Contest], *peers: str) -> Finding:
 
 
 @claim(
-    "C39",
+    "C43",
     "Where noise is mitigated, training may land at networks that resist noise.",
     "Sec. 5",
     SHOWN,
@@ -68,7 +68,7 @@ def resists_noise() -> Finding:
 
 
 @claim(
-    "C40",
+    "C44",
     "Noise injection regularises effectively (asked here: on spoilt images, beyond dropout and "
     "weight decay at equal clean accuracy).",
     "Sec. 1",
