@@ -111,6 +111,7 @@ def train_runs(
     state: State | None = None,
     device: str | None = None,
     progress: bool | None = None,
+    models: Sequence[nn.Module] | None = None,
 ) -> tuple[list[nn.Module], list[History]]:
     """Train experiments that differ in noise and seed only, in lock-step.
 
@@ -124,6 +125,7 @@ def train_runs(
             observer, which would have missed what was before.
         device: Where to train; default `default_device`.
         progress: Whether to show a bar.
+        models: The networks, where they are more than the experiments say; they are trained.
 
     Returns:
         The trained networks, on the CPU, and their histories.
@@ -137,7 +139,8 @@ def train_runs(
         raise ValueError("only runs that differ in noise and seed alone train in lock-step")
     e, device = runs[0], device or default_device()
     data = images_of(e) if data is None else data
-    models: list[nn.Module] = [run.network().to(device) for run in runs]
+    models = [run.network() for run in runs] if models is None else models
+    models = [model.to(device) for model in models]
     options: dict[str, Any] = {
         "loss": e.criterion(),
         "eta": e.eta,

@@ -1,0 +1,153 @@
+"""What several nodes at once tell, as Sec. 4 hopes, and the loss's rate in a network."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import lru_cache
+from typing import Any
+
+import numpy as np
+
+from nin.companion.claims.finding import Cell, Finding
+from nin.companion.claims.ledger import claim
+from nin.companion.claims.proposals import PAGE
+from nin.runs.averages import mean
+from nin.studies.several import BASE, SEEDS, SEVERAL, STRENGTHS, Together, runs_with_nodes, several
+
+NAMES = ("pixels", "layer 0", "layer 1", "outputs")
+"""Where the nodes are."""
+LEFT = 0.5
+"""Share of |w_ni| down to which a decay is followed."""
+SCALE = 2.0
+"""Rates agree within this factor."""
+SEES = 1.0
+"""Power of a matrix above which a pull depends on it: half of that of a product of both sides."""
+
+Array = np.ndarray
+
+
+@lru_cache
+def together() -> dict[tuple[str, str, float], list[Together]]:
+    """Return what was seen of the runs with several nodes, by loss, activation and strength."""
+    asked = runs_with_nodes(BASE, STRENGTHS, SEEDS)
+    found = iter(several([e for runs in asked.values() for e in runs], SEVERAL))
+    return {setting: [next(found) for _ in runs] for setting, runs in asked.items()}
+
+
+def _setting(key: tuple[str, str, float], **more: Any) -> dict[str, Any]:
+    return dict(zip(("loss", "activation", "sigma_eps"), key, strict=True)) | more
+
+
+def _near(value: float, of: float = 1.0) -> bool:
+    return bool(of / SCALE < value < of * SCALE)
+
+
+@claim(
+    "C36",
+    "Of several NINs each decays by the local Hessian of its own layer.",
+    "Sec. 4",
+    f"{PAGE}#fig-several",
+)
+def each_sees_its_own() -> Finding:
+    """Compare how far each node's |w_ni| falls, all nodes on, with the integral of its curvature."""
+    cells = []
+    for key, runs in together().items():
+        measured, said = np.transpose([r.falls(LEFT) for r in runs], (1, 0, 2))
+        for name, ratios in zip(NAMES, (measured / said).T, strict=True):
+            good = _near(float(np.mean(ratios)))
+            cells.append(Cell.of(_setting(key, node=name), ratios, good))
+    by_node = {name: [c.value for c in cells if c.setting["node"] == name] for name in NAMES}
+    return Finding.over(
+        cells,
+        f"Within a factor {SCALE:g} at {sum(bool(c.holds) for c in cells)} of {len(cells)} "
+        "settings, all four noises on: "
+        + ", ".join(f"{name} {min(v):.2f} to {max(v):.2f}" for name, v in by_node.items())
+        + ".",
+        "fall of ln|w_ni| down to a half over the integral of eta sigma_eps^2 times the curvature "
+        "along it",
+    )
+
+
+@claim(
+    "C37",
+    "Several NINs could be placed so that they are sensitive to the weights of the first layer.",
+    "Sec. 4",
+    f"{PAGE}#fig-several",
+)
+def which_see_the_first_layer() -> Finding:
+    """Scale the first layer's weights and see with which power each node's pull follows."""
+    cells = []
+    for key, runs in together().items():
+        for when, at in (("start", 0), ("end", -1)):
+            powers = np.array([r.powers[at, :, 0] for r in runs])  # (seeds, nodes)
+            for name, values in zip(NAMES, powers.T, strict=True):
+                there = values[np.isfinite(values)]
+                if len(there):
+                    setting = _setting(key, when=when, node=name)
+                    cells.append(Cell.of(setting, there, float(there.mean()) > SEES))
+    first, *later = ([c for c in cells if c.setting["node"] == name] for name in NAMES)
+    behind = [c.value for part in later for c in part]
+    return Finding.over(
+        cells,
+        f"One on the pixels themselves is, with a power of {min(c.value for c in first):.1f} to "
+        f"{max(c.value for c in first):.1f}; those at the first layer and behind it are not, "
+        f"{min(behind):.1f} to {max(behind):.1f}: a node sees what lies behind it, and the first "
+        "layer lies behind none of them.",
+        "power with which the pull goes as the size of the first layer's weights; the value is "
+        "that of the node at the second layer",
+        value=(*mean([c.value for c in later[1]]), len(SEEDS)),
+        stated=2.0,
+    )
+
+
+def _against_loss(trace: Callable[[Together], Array]) -> list[Cell]:
+    """Return the loss's rate over twice a trace at each look; mended where in proportion."""
+    cells = []
+    for key, runs in together().items():
+        ratios = np.array([r.loss_rate() / 2 / trace(r) for r in runs])  # (seeds, looks)
+        middle = float(np.exp(np.mean(np.log(np.abs(ratios.mean(0))))))
+        for step, values in zip(runs[0].step, ratios.T, strict=True):
+            value = float(values.mean())
+            setting = _setting(key, step=int(step))
+            cells.append(Cell.of(setting, values, _near(value), _near(value, middle)))
+    return cells
+
+
+@claim(
+    "C28-NET",
+    "In a network too the loss falls according to the trace of the full Hessian.",
+    "Sec. 4, App. D",
+    f"{PAGE}#fig-several",
+)
+def loss_by_trace() -> Finding:
+    """Compare the rate of the loss under gradient flow with twice the trace along training."""
+    cells = _against_loss(Together.hessian_trace)
+    values = [c.value for c in cells]
+    return Finding.over(
+        cells,
+        f"It falls at {min(values):.2g} to {max(values):.2g} of twice the trace: most directions "
+        "of curvature are not those in which the loss falls. In proportion to it, within a factor "
+        f"{SCALE:g} of the geometric mean over a run, at {sum(bool(c.mended) for c in cells)} of "
+        f"{len(cells)} looks.",
+        "rate of the loss over twice the trace of the Hessian by all layers' weights",
+    )
+
+
+@claim(
+    "C38",
+    "Several NINs together give the rate of the loss.",
+    "Sec. 4",
+    f"{PAGE}#fig-several",
+)
+def loss_by_nodes() -> Finding:
+    """Add up what the nodes of all layers say of the full Hessian, and compare with the loss."""
+    cells = _against_loss(Together.trace_by_nodes)
+    told = [r.trace_by_nodes() / r.hessian_trace() for runs in together().values() for r in runs]
+    return Finding.over(
+        cells,
+        "Weighted by the squares of what the layers read, their rates add up to the trace of the "
+        f"full Hessian ({np.min(told):.2f} to {np.max(told):.2f} of it, half of the looks within "
+        f"{np.median(np.exp(np.abs(np.log(np.abs(told)))) - 1):.0%}), for which each layer needs "
+        "a node; but that is not the rate of the loss.",
+        "rate of the loss over twice the trace that the nodes tell",
+    )
