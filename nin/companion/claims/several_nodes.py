@@ -49,7 +49,7 @@ def _near(value: float, of: float = 1.0) -> bool:
     f"{PAGE}#fig-several",
 )
 def each_sees_its_own() -> Finding:
-    """Compare how far each node's |w_ni| falls, all nodes on, with the integral of its curvature."""
+    """Compare the fall of each node's |w_ni|, all nodes on, with its curvature summed up."""
     cells = []
     for key, runs in together().items():
         measured, said = np.transpose([r.falls(LEFT) for r in runs], (1, 0, 2))
