@@ -37,7 +37,7 @@ KINDS = (("ce", "relu"), ("ce", "softplus"), ("mse", "relu"))
 STRENGTHS = (7.0, 22.0)
 """sigma_eps of the node at the first layer; K = 0.003 and 0.03 for cross-entropy."""
 SEEDS = (0, 1, 2)
-IMAGES = 1000
+IMAGES = 500
 PAIRS = 16
 SCALED = 1.25
 """Factor by which a weight matrix is scaled, up and down."""
@@ -241,14 +241,27 @@ def several(
         ValueError: If a run has no noise, or there are not so many images.
         RecordError: If a record is damaged, cannot be written, or is missing and may not be made.
     """
+    check_nodes(experiments, images)
+    asked = [Nodes(bare(e, epochs=e.epochs), images, PAIRS, SCALED) for e in experiments]
+    return kept_all(_together, asked, shelf)
+
+
+def check_nodes(experiments: Sequence[Experiment], images: int) -> None:
+    """Refuse what `several` could not do, before anything trains.
+
+    Args:
+        experiments: The runs.
+        images: On which the networks are looked at.
+
+    Raises:
+        ValueError: If a run has no noise, or there are not so many images.
+    """
     for e in experiments:
         if e.sigma_eps == 0 or not 1 <= images <= e.n_train:
             raise ValueError(
                 f"expected sigma_eps > 0 and images 1 to {e.n_train}, not sigma_eps={e.sigma_eps} "
                 f"and images={images}"
             )
-    asked = [Nodes(bare(e, epochs=e.epochs), images, PAIRS, SCALED) for e in experiments]
-    return kept_all(_together, asked, shelf)
 
 
 def runs_with_nodes(
