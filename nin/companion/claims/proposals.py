@@ -51,16 +51,16 @@ def weights_tell_features() -> Finding:
             good = value >= TOLD if group != GROUPS[-1] else 1 - NOT_TOLD <= value <= NOT_TOLD
             cells.append(Cell.of(setting | {"pixels": group}, shares, good))
     rows = {(c.setting["NIN"], c.setting["sigma_eps"], c.setting["pixels"]): c for c in cells}
-    as_loud = [rows["fixed", STRENGTHS[0], group].value for group in GROUPS[:-1]]
-    loud = [rows["fixed", STRENGTHS[-1], group].value for group in (GROUPS[3], GROUPS[4])]
+    as_loud = [rows["fixed", STRENGTHS[0], group].value for group in GROUPS]
+    others = [c.value for c in cells if c.setting["pixels"] == GROUPS[-1]][1:]
     return Finding.over(
         cells,
-        f"A fixed NIN as loud as a pixel is told from the four quarters of real pixels with an AUC "
-        f"of {', '.join(f'{v:.2f}' for v in as_loud)}, from the most to the least informative. "
-        f"At {STRENGTHS[-1]:g} times that noise it is {loud[0]:.2f} for the least informative, "
-        f"but {loud[1]:.2f} for pixels without any information: it tells loudness. By the lengths "
-        f"of their own weights the least informative pixels are told from pixels without "
-        f"information with {np.mean(alone):.2f}, by mutual information with 1.00.",
+        "One that is fixed and as loud as a pixel does: real pixels end longer, AUC "
+        f"{', '.join(f'{v:.2f}' for v in as_loud[:-1])} from the most to the least informative "
+        f"quarter, pixels without information do not ({as_loud[-1]:.2f}). A louder or redrawn NIN "
+        f"is as far below these ({min(others):.2f} to {max(others):.2f}): its decay tells of its "
+        "own noise. By their own weights the least informative pixels are told from those without "
+        f"information with {np.mean(alone):.2f}; mutual information needs no training for 1.00.",
         "share of the pixels of a group whose weights end longer than |w_ni| (AUC); the value is "
         "that of a fixed NIN as loud as a pixel beside the least informative quarter",
         value=rows["fixed", STRENGTHS[0], GROUPS[3]].number,
