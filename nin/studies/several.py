@@ -31,13 +31,13 @@ from nin.studies.study import Shelf, bare, images_of, independent, kept, train_r
 from nin.studies.sweep import kept_all
 
 SEVERAL = Shelf(RESULTS / "several", "proposals", may_make=False)
-BASE = dataclasses.replace(FIG1, depth=2, width=128, epochs=3)
+BASE = dataclasses.replace(FIG1, depth=2, width=64, d_in=196, epochs=3)
 KINDS = (("ce", "relu"), ("ce", "softplus"), ("mse", "relu"))
 """Losses and activations: the paper's, one without kinks, and one whose Hessian has no logits."""
-STRENGTHS = (7.0, 22.0)
-"""sigma_eps of the node at the first layer; K = 0.003 and 0.03 for cross-entropy."""
+STRENGTHS = (5.0,)
+"""sigma_eps of the node at the first layer; K = 0.006 for cross-entropy."""
 SEEDS = (0, 1, 2)
-IMAGES = 500
+IMAGES = 300
 PAIRS = 16
 SCALED = 1.25
 """Factor by which a weight matrix is scaled, up and down."""
