@@ -34,8 +34,8 @@ SEVERAL = Shelf(RESULTS / "several", "proposals", may_make=False)
 BASE = dataclasses.replace(FIG1, depth=2, width=64, d_in=196, epochs=3)
 KINDS = (("ce", "relu"), ("ce", "softplus"), ("mse", "relu"))
 """Losses and activations: the paper's, one without kinks, and one whose Hessian has no logits."""
-STRENGTHS = (5.0,)
-"""sigma_eps of the node at the first layer; K = 0.006 for cross-entropy."""
+STRENGTHS = (5.0, 15.0)
+"""sigma_eps of the node at the first layer; K = 0.006 and 0.06 for cross-entropy."""
 SEEDS = (0, 1, 2)
 IMAGES = 300
 PAIRS = 16
