@@ -38,7 +38,7 @@ def draw_falls(
     """
     ax.axhspan(0.5, 2, color="#44BB99", alpha=0.25, lw=0)
     for j, (key, runs) in enumerate(found.items()):
-        ratios = [measured / said for measured, said in (r.falls(left) for r in runs)]
+        ratios = [falls[0] / falls[1] for falls in (r.falls(left) for r in runs)]
         value, err = np.transpose([mean(v) for v in zip(*ratios, strict=True)])
         x = np.arange(len(names)) + 0.1 * (j - (len(found) - 1) / 2)
         fmt = _MARKERS[j % len(_MARKERS)]
