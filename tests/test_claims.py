@@ -50,12 +50,17 @@ PINNED = {
     "C26": Verdict.PARTLY,
     "C27": Verdict.CORRECTED,
     "C28-LIN": Verdict.CORRECTED,
+    "C28-NET": Verdict.PARTLY,
     "C29": Verdict.REPRODUCED,
     "C30": Verdict.REPRODUCED,
     "C31": Verdict.PROTOCOL,
     "C32-CE": Verdict.REPRODUCED,
     "C33": Verdict.REPRODUCED,
     "C34": Verdict.CORRECTED,
+    "C35": Verdict.PARTLY,
+    "C36": Verdict.PARTLY,
+    "C37": Verdict.PARTLY,
+    "C38": Verdict.PARTLY,
     "EQ2": Verdict.CORRECTED,
 }
 """The verdicts as of the committed code and records: a change is news, and belongs in the log."""

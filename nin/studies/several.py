@@ -19,6 +19,7 @@ from numpy.typing import ArrayLike
 from torch import Tensor, nn
 
 from nin.curvature.local import LocalLoss
+from nin.curvature.measured_slope import ratio
 from nin.curvature.pulls_together import pulls_of_nodes
 from nin.folders import RESULTS
 from nin.networks.attachment import attach, nodes
@@ -227,6 +228,21 @@ def with_nodes(e: Experiment) -> nn.Module:
         fan_in = e.width if i else e.d_in
         attach(model, f"mlp.layers.{i}", e.sigma_eps * (fan_in / e.d_in) ** 0.5, **about)
     return model
+
+
+def explained(runs: Sequence[Together], left: float, by: int = 1) -> list[tuple[float, float]]:
+    """Return how far each node's ln|w_ni| fell over how far it should: of sums over runs, and err.
+
+    Args:
+        runs: Alike in all but the seed.
+        left: As for `Together.falls`.
+        by: Its row of what should be: 1, by the curvature; 2, by the averaged pull.
+    """
+    falls = np.array([r.falls(left) for r in runs])
+    if len(runs) == 1:
+        return [(float(v), 0.0) for v in falls[0, 0] / falls[0, by]]
+    slopes = [ratio(m, s) for m, s in zip(falls[:, 0].T, falls[:, by].T, strict=True)]
+    return [(slope.value, slope.err) for slope in slopes]
 
 
 def several(

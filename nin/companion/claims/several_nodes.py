@@ -12,7 +12,16 @@ from nin.companion.claims.finding import Cell, Finding
 from nin.companion.claims.ledger import claim
 from nin.companion.claims.proposals import PAGE
 from nin.runs.averages import mean
-from nin.studies.several import BASE, SEEDS, SEVERAL, STRENGTHS, Together, runs_with_nodes, several
+from nin.studies.several import (
+    BASE,
+    SEEDS,
+    SEVERAL,
+    STRENGTHS,
+    Together,
+    explained,
+    runs_with_nodes,
+    several,
+)
 
 NAMES = ("pixels", "layer 0", "layer 1", "outputs")
 """Where the nodes are."""
@@ -52,19 +61,17 @@ def each_sees_its_own() -> Finding:
     """Compare the fall of each node's |w_ni|, all nodes on, with its curvature summed up."""
     cells, by_pull = [], list[float]()
     for key, runs in together().items():
-        measured, said, pulled = np.transpose([r.falls(LEFT) for r in runs], (1, 0, 2))
-        by_pull += list((measured / pulled).mean(0))
-        for name, ratios in zip(NAMES, (measured / said).T, strict=True):
-            good = _near(float(np.mean(ratios)))
-            cells.append(Cell.of(_setting(key, node=name), ratios, good))
+        by_pull += [value for value, _ in explained(runs, LEFT, by=2)]
+        for name, (value, err) in zip(NAMES, explained(runs, LEFT), strict=True):
+            cells.append(Cell(_setting(key, node=name), value, err, len(runs), _near(value)))
     by_node = {name: [c.value for c in cells if c.setting["node"] == name] for name in NAMES}
     return Finding.over(
         cells,
         f"Within a factor {SCALE:g} at {sum(bool(c.holds) for c in cells)} of {len(cells)} "
         "settings, all four noises on: "
         + ", ".join(f"{name} {min(v):.2f} to {max(v):.2f}" for name, v in by_node.items())
-        + f". By the pull averaged over the noises it would be {np.median(by_pull):.2f} (median): "
-        "what is off is the Hessian, which is not that of a silent network.",
+        + f". Of the pull averaged over all noises it is {np.median(by_pull):.2f} (median): off is the "
+        "Hessian of the silent network, which strong noise does not see.",
         "fall of ln|w_ni| down to a half over the integral of eta sigma_eps^2 times the curvature "
         "along it; the value is the median setting's",
         value=sorted(cells, key=lambda c: c.value)[len(cells) // 2].number,

@@ -7,8 +7,7 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 from matplotlib.axes import Axes
 
-from nin.runs.averages import mean
-from nin.studies.several import Together
+from nin.studies.several import Together, explained
 
 _MARKERS = "os^Dv<"
 
@@ -38,8 +37,7 @@ def draw_falls(
     """
     ax.axhspan(0.5, 2, color="#44BB99", alpha=0.25, lw=0)
     for j, (key, runs) in enumerate(found.items()):
-        ratios = [falls[0] / falls[1] for falls in (r.falls(left) for r in runs)]
-        value, err = np.transpose([mean(v) for v in zip(*ratios, strict=True)])
+        value, err = np.transpose(explained(runs, left))
         x = np.arange(len(names)) + 0.1 * (j - (len(found) - 1) / 2)
         fmt = _MARKERS[j % len(_MARKERS)]
         ax.errorbar(x, value, err, fmt=fmt, ms=5, lw=1, color=f"C{j // 2}", label=setting_name(key))
