@@ -38,7 +38,7 @@ Array = np.ndarray
 
 
 @lru_cache
-def together() -> dict[tuple[str, str, float], list[Together]]:
+def runs_seen() -> dict[tuple[str, str, float], list[Together]]:
     """Return what was seen of the runs with several nodes, by loss, activation and strength."""
     asked = runs_with_nodes(BASE, STRENGTHS, SEEDS)
     found = iter(several([e for runs in asked.values() for e in runs], SEVERAL))
@@ -62,7 +62,7 @@ def _near(value: float, of: float = 1.0) -> bool:
 def each_sees_its_own() -> Finding:
     """Compare the fall of each node's |w_ni|, all nodes on, with its curvature summed up."""
     cells, by_pull = [], list[float]()
-    for key, runs in together().items():
+    for key, runs in runs_seen().items():
         if key[0] == "mse":
             by_pull += [value for value, _ in explained(runs, LEFT, by=2)]
         for name, (value, err) in zip(NAMES, explained(runs, LEFT), strict=True):
@@ -92,7 +92,7 @@ def each_sees_its_own() -> Finding:
 def which_see_the_first_layer() -> Finding:
     """Scale the first layer's weights and see with which power each node's pull follows."""
     cells = []
-    for key, runs in together().items():
+    for key, runs in runs_seen().items():
         for when, at in (("start", 0), ("end", -1)):
             powers = np.array([r.powers[at, :, 0] for r in runs])  # (seeds, nodes)
             for name, values in zip(NAMES, powers.T, strict=True):
@@ -118,7 +118,7 @@ def which_see_the_first_layer() -> Finding:
 def _against_loss(trace: Callable[[Together], Array]) -> list[Cell]:
     """Return the loss's rate over twice a trace at each look; mended where in proportion."""
     cells = []
-    for key, runs in together().items():
+    for key, runs in runs_seen().items():
         ratios = np.array([r.loss_rate() / 2 / trace(r) for r in runs])  # (seeds, looks)
         middle = float(np.exp(np.mean(np.log(np.abs(ratios.mean(0))))))
         for step, values in zip(runs[0].step, ratios.T, strict=True):
@@ -159,7 +159,7 @@ def loss_by_nodes() -> Finding:
     cells = _against_loss(Together.trace_by_nodes)
     told = np.array([
         np.mean([r.trace_by_nodes() / r.hessian_trace() for r in runs], 0)
-        for runs in together().values()
+        for runs in runs_seen().values()
     ])  # fmt: skip
     return Finding.over(
         cells,

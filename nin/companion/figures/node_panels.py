@@ -27,7 +27,7 @@ def setting_name(key: Key) -> str:
 def draw_falls(
     ax: Axes, found: Mapping[Key, Sequence[Together]], names: Sequence[str], left: float
 ) -> None:
-    """Draw how far each node's weights fell over how far its own curvature says.
+    """Draw how far each node's weights fell over how far its own curvature says, where known.
 
     Args:
         ax: Where to draw.
@@ -38,6 +38,7 @@ def draw_falls(
     ax.axhspan(0.5, 2, color="#44BB99", alpha=0.25, lw=0)
     for j, (key, runs) in enumerate(found.items()):
         value, err = np.transpose(explained(runs, left))
+        value = np.where(err < 1, value, np.nan)
         x = np.arange(len(names)) + 0.1 * (j - (len(found) - 1) / 2)
         fmt = _MARKERS[j % len(_MARKERS)]
         ax.errorbar(x, value, err, fmt=fmt, ms=5, lw=1, color=f"C{j // 2}", label=setting_name(key))
@@ -55,7 +56,7 @@ def draw_sight(ax: Axes, powers: np.ndarray, names: Sequence[str]) -> None:
         powers: (nodes, layers).
         names: Of the nodes.
     """
-    ax.imshow(np.clip(powers, -2, 2), cmap="PuOr", vmin=-3, vmax=3)
+    ax.imshow(np.clip(powers, -2, 2), cmap="PuOr", vmin=-5, vmax=5)
     for (i, j), value in np.ndenumerate(powers):
         text = f"{value:.1f}".replace("-", "−") if np.isfinite(value) else "–"
         ax.text(j, i, text, ha="center", va="center", color="black")
