@@ -10,8 +10,8 @@ import torch
 
 from nin.networks.attachment import one_node
 from nin.runs.phases import THROWN, Phase, PhaseFinding, classify_phase, is_lost
-from nin.studies.borders.grid import IMAGES_BASE, IMAGES_K, deeper
-from nin.studies.borders.lost import BEYOND, Fate, fates, lost_on_noise
+from nin.studies.borders.grid import DEEP_SEEDS, IMAGES_BASE, IMAGES_K, deeper
+from nin.studies.borders.lost import BEYOND, Fate, fates, lost_borders, lost_on_noise
 from nin.studies.borders.search import BORDERS_SHELF, find_borders, is_past
 from nin.studies.study import Shelf, images_of, train_runs
 
@@ -86,11 +86,7 @@ def test_a_dead_network_has_units_on_only_where_there_is_next_to_no_noise(
 
 
 def test_the_records_hold_what_the_page_says_of_lost_runs() -> None:
-    grid, seeds = deeper(IMAGES_BASE), (0, 1, 2)
-    alone = lost_on_noise(grid, seeds, STEPS, BORDERS_SHELF)
-    around = {e: float(np.median(said)) for e, said in alone.items()}
-    found = find_borders(
-        grid, ["lost"], seeds, STEPS, BORDERS_SHELF, K=IMAGES_K, tolerance=0.03, around=around
-    )
-    ratio = [(found[e]["lost"] / alone[e]).mean() for e in grid]
+    grid, seeds = deeper(IMAGES_BASE), DEEP_SEEDS
+    found, alone = lost_borders(grid, seeds, STEPS, BORDERS_SHELF, 0.03)
+    ratio = [(found[e] / alone[e]).mean() for e in grid]
     assert min(ratio) > 0.75 and max(ratio) < 1.1

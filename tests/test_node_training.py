@@ -12,7 +12,7 @@ import torch
 from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
-from nin.networks.attachment import attach, detach, nodes
+from nin.networks.attachment import NoiseInjection, attach, detach, nodes
 from nin.networks.seeds import generator
 
 BATCH = 5
@@ -83,6 +83,20 @@ def test_recomputation_meets_the_noise_of_the_first_time(
         torch.testing.assert_close(a, b, rtol=1e-5, atol=1e-6)  # float32 sums in another order
 
 
+def slope(
+    loss: Callable[[], Tensor], node: NoiseInjection, step: float, at: int | slice = slice(None)
+) -> float:
+    """Return the central difference of a loss along one NIW, or along all of them together."""
+    ends = []
+    for moved in (step, -step):
+        with torch.no_grad():
+            node.w_ni[at] += moved
+        ends.append(loss().item())
+        with torch.no_grad():
+            node.w_ni[at] -= moved
+    return (ends[0] - ends[1]) / (2 * step)
+
+
 @pytest.mark.shows("activation checkpointing")
 @pytest.mark.parametrize("reentrant", [False, True])
 def test_gradient_under_recomputation_is_that_of_finite_differences(reentrant: bool) -> None:
@@ -96,14 +110,8 @@ def test_gradient_under_recomputation_is_that_of_finite_differences(reentrant: b
     loss().backward()
     model.segment = None
     for i, grad in enumerate(node.w_ni.grad.tolist()):  # type: ignore[union-attr]
-        ends = []
-        for step in (1e-5, -1e-5):
-            with torch.no_grad():
-                node.w_ni[i] += step
-                ends.append(loss().item())
-                node.w_ni[i] -= step
         # central differences: an error of the step's square, and rounding over the step
-        assert (ends[0] - ends[1]) / 2e-5 == pytest.approx(grad, rel=1e-6, abs=1e-8)
+        assert slope(loss, node, 1e-5, i) == pytest.approx(grad, rel=1e-6, abs=1e-8)
 
 
 @pytest.mark.shows("shared and repeated layers")
@@ -189,16 +197,9 @@ def test_compilation_of_recomputed_segments_is_one_graph_and_meets_the_same_nois
         return compiled(x().double()).square().sum()
 
     loss().backward()
-    ends = []
-    for step in (1e-6, -1e-6):
-        with torch.no_grad():
-            node.w_ni += step
-        ends.append(loss().item())
-        with torch.no_grad():
-            node.w_ni -= step
-    slope = (ends[0] - ends[1]) / 2e-6
     # central differences: an error of the step's square, and rounding over the step
-    assert node.w_ni.grad.sum().item() == pytest.approx(slope, rel=1e-6, abs=1e-7)  # type: ignore[union-attr]
+    near = pytest.approx(slope(loss, node, 1e-6), rel=1e-6, abs=1e-7)
+    assert node.w_ni.grad.sum().item() == near  # type: ignore[union-attr]
 
 
 # ---- precision

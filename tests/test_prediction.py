@@ -238,7 +238,8 @@ def test_the_decay_time_halves_the_weights_step_by_step(loss: str, data: Dataset
 
 def test_weights_that_feel_no_curvature_never_decay(data: Dataset) -> None:
     e = dataclasses.replace(TINY, bias=False)
-    blank = dataclasses.replace(data, train_x=torch.zeros_like(data.train_x[:20]))
+    few = {"train_x": torch.zeros_like(data.train_x[:20]), "train_y": data.train_y[:20]}
+    blank = dataclasses.replace(data, **few)
     # Without an input every neuron is at its kink, where the derivative is taken as 0.
     assert decay_time(e, blank, 20) == np.inf
 

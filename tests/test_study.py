@@ -28,7 +28,7 @@ from nin.studies import (
     walks,
     windows,
 )
-from nin.studies.borders import forecasts, image_parts, saturation, second_order
+from nin.studies.borders import forecasts, image_parts, lost, saturation, second_order
 from nin.studies.borders.forecasts import forecast
 from nin.studies.borders.saturation import outcomes
 from nin.studies.borders.search import Searching, Trials
@@ -57,13 +57,14 @@ KINDS: dict[str, Callable[[Experiment, Shelf], object]] = {
     "traces": lambda e, shelf: estimates(e, 0, shelf, **SIZES).one_step,
     "outcomes": lambda e, shelf: outcomes(e, [1.0], [e.seed], 1, shelf).growth,
     "forecast": lambda e, shelf: forecast(e, [e.seed], 4, shelf).theta,
+    "lost": lambda e, shelf: lost.lost_on_noise([e], [e.seed], 4, shelf)[e],
     "trials": lambda e, shelf: Trials(Searching(e, 4), shelf).look(20.0).w_end,
 }
 """A number from a record of each kind; each takes a moment to make."""
 
 
 def base_of(kind: str) -> Experiment:
-    return TINY2 if kind in ("outcomes", "forecast", "trials") else TINY1
+    return TINY2 if kind in ("outcomes", "forecast", "lost", "trials") else TINY1
 
 
 @pytest.fixture(scope="module")
@@ -197,7 +198,7 @@ def _kinds() -> list[type]:
     return [
         memorisation.Memorising, traces.Tracing, walks.Walk, windows.Windows,
         forecasts.Forecasting, saturation.Saturating, Searching, image_parts.ImagePart,
-        second_order.SecondOrder, half_lives.HalfLife,
+        second_order.SecondOrder, half_lives.HalfLife, lost.LostOnNoise,
     ]  # fmt: skip
 
 

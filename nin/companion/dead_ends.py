@@ -4,20 +4,19 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from nin.runs.phases import Phase
+from nin.runs.phases import THROWN, Phase
 from nin.studies.borders.search import Trials
 
 
-def thrown(found: Iterable[Trials], times: float) -> tuple[int, int, float]:
-    """Return how many catapults end with |w_ni| above so many times its start.
+def thrown(found: Iterable[Trials]) -> tuple[int, int, float]:
+    """Return how many catapults end with |w_ni| above `THROWN` times its start.
 
     Args:
         found: The trials of a configuration.
-        times: Above how many.
 
     Returns:
         How many, of how many catapults, and the largest of those ends, 0 if there is none.
     """
     phase = Phase.CATAPULT
     ends = [f.w_end for trials in found for f in trials.found.values() if f.phase == phase]
-    return sum(end > times for end in ends), len(ends), max(ends, default=0.0)
+    return sum(end > THROWN for end in ends), len(ends), max(ends, default=0.0)

@@ -8,7 +8,7 @@ import numpy as np
 
 from nin.companion.tables import Table
 from nin.linear.fixed_noise import fit_fixed_noise
-from nin.runs.averages import mean
+from nin.runs.averages import mean, middle
 from nin.studies.experiments import Experiment
 from nin.studies.memorisation import Memory
 
@@ -65,8 +65,8 @@ def fresh_over_own(m: Memory) -> tuple[float, float]:
     Args:
         m: Trained networks; their scatter is that of the logarithm.
     """
-    value, err = mean(np.log(m.end_loss["fresh"] / m.end_loss["own"]))
-    return float(np.exp(value)), float(np.exp(value) * err)
+    value, err = middle(m.end_loss["fresh"] / m.end_loss["own"])
+    return value, value * err
 
 
 def fixed_noise_table(cases: Iterable[tuple[int, float, float]], sets: int = 5000) -> Table:

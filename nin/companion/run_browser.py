@@ -8,6 +8,7 @@ from collections.abc import Callable, Sequence
 
 import numpy as np
 
+from nin.companion.claims.table1 import swept
 from nin.runs.averages import course
 from nin.runs.decay_fit import fit_decay
 from nin.runs.history import History
@@ -18,8 +19,6 @@ from nin.studies.experiments import (
     FIG1_RIGHT,
     FIG1_RIGHT_K,
     FIG1_STRONGER,
-    FIG2,
-    FIG3,
     Experiment,
 )  # fmt: skip
 from nin.studies.run import recorded
@@ -28,8 +27,6 @@ SEEDS = (0, 1, 2)
 DIGITS = 4
 RECORDS_PER_DECADE = 16
 """Of the noisy quantities; all of the first ten steps are kept."""
-FIG2_K = (5.0, 10.0, 15.0, 20.0, 25.0, 30.0, 35.0, 38.0, 40.0, 42.0, 44.0, 47.0, 50.0, 60.0)
-FIG3_K = (0.0001, 0.001, 0.01, 0.03, 0.06, 0.1, 0.2, 0.3, 0.4, 0.6, 0.8, 1.0, 1.2, 1.4, 1.8, 2.5)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -54,14 +51,10 @@ class Family:
         return [float(f"{e.K:.6g}") for e in self.strengths]
 
 
-def _at(base: Experiment, K: tuple[float, ...]) -> tuple[Experiment, ...]:
-    return tuple(base.at(k) for k in K)
-
-
 FAMILIES = {
     "fig1": Family(
         "Fig. 1 (right): its runs", "figures/fig1_timescales",
-        _at(FIG1_RIGHT, FIG1_RIGHT_K), (False, True),
+        tuple(FIG1_RIGHT.at(k) for k in FIG1_RIGHT_K), (False, True),
     ),
     "center": Family(
         "Fig. 1 (center): its runs, longer", "figures/fig1_decay",
@@ -69,11 +62,11 @@ FAMILIES = {
     ),
     "fig2": Family(
         "Fig. 2: one layer, squared error", "figures/fig2_phases_mse",
-        _at(dataclasses.replace(FIG2, epochs=5, evaluations=1), FIG2_K),  # those of its phase bar
+        tuple(swept("fig2").values()),
     ),
     "fig3": Family(
         "Fig. 3: one layer, cross-entropy", "figures/fig3_phases_ce",
-        _at(dataclasses.replace(FIG3, epochs=5, evaluations=1), FIG3_K),  # those of its phase bar
+        tuple(swept("fig3").values()),
     ),
 }  # fmt: skip
 

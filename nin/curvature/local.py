@@ -16,7 +16,7 @@ from nin.networks.axes import Axes, first_tensor
 from nin.networks.data import Inputs, outputs
 from nin.networks.losses import Loss, LossFunction, check_losses, values_of
 from nin.networks.models import ACTIVATIONS, MLP
-from nin.networks.module_stack import plain_attention
+from nin.networks.module_stack import plain_attention, plain_tensors
 from nin.networks.seeds import generator
 
 DENSE = 64
@@ -281,7 +281,7 @@ class LocalLoss:
 
         training = {m: m.training for m in self.model.modules()}
         # Weights that hooks compute at each call, as pruning does, would stay as this call has them
-        computed = {m: _plain_tensors(m) for m in self.model.modules()}
+        computed = {m: plain_tensors(m) for m in self.model.modules()}
         hook = self.model.get_submodule(self.layer).register_forward_hook(add)
         try:
             self.model.eval()
@@ -315,10 +315,6 @@ class Tail(nn.Module):
         for layer in self.layers:
             z = layer(ACTIVATIONS[self.activation](z))
         return z
-
-
-def _plain_tensors(module: nn.Module) -> dict[str, Tensor]:
-    return {name: v for name, v in vars(module).items() if isinstance(v, Tensor)}
 
 
 def _finite(h: Tensor) -> Tensor:

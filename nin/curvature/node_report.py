@@ -18,7 +18,7 @@ from nin.curvature.noise_curvature import Prediction, noisy_curve
 from nin.curvature.pull import sampled_gradients
 from nin.networks.attachment import NoiseInjection, nodes
 from nin.networks.data import Inputs
-from nin.networks.losses import Loss, LossFunction
+from nin.networks.losses import Loss, LossFunction, loss_by_name
 from nin.networks.module_stack import plain_attention, trainable_copy
 
 DRAWS = 32
@@ -203,7 +203,7 @@ def report(
         raise ValueError("this network has no node: `nin.attach` one to a layer")
     if not len(y):
         raise ValueError("there are no samples to report on: give some hundreds")
-    loss = Loss(loss) if isinstance(loss, str) else loss
+    loss = loss_by_name(loss)
     batch_size = len(y) if batch_size is None else batch_size
     if not (0 < eta < float("inf") and batch_size >= 1):
         raise ValueError(

@@ -126,9 +126,14 @@ def share_right(z: object, y: Tensor) -> Tensor:
     return accuracy(z, y).reshape(len(z), -1).mean(1)
 
 
+def loss_by_name(loss: Loss | LossFunction | str) -> Loss | LossFunction:
+    """Return the `Loss` of a name, and anything else as it is."""
+    return Loss(loss) if isinstance(loss, str) else loss
+
+
 def values_of(loss: Loss | LossFunction | str) -> LossFunction:
     """Return the function that gives the loss of each sample, of a `Loss`, by its name or as is."""
-    loss = Loss(loss) if isinstance(loss, str) else loss
+    loss = loss_by_name(loss)
     return loss.values if isinstance(loss, Loss) else loss
 
 

@@ -148,8 +148,12 @@ def trainable_copy(model: nn.Module) -> nn.Module:
 
 def computed_tensors(module: nn.Module) -> dict[str, Tensor]:
     """Return what an earlier call left in a module, with the graph that it came from."""
-    plain = ((name, v) for name, v in vars(module).items() if isinstance(v, Tensor))
-    return {name: v for name, v in plain if not v.is_leaf}
+    return {name: v for name, v in plain_tensors(module).items() if not v.is_leaf}
+
+
+def plain_tensors(module: nn.Module) -> dict[str, Tensor]:
+    """Return a module's tensors that are neither parameters nor buffers."""
+    return {name: v for name, v in vars(module).items() if isinstance(v, Tensor)}
 
 
 def dtype_of(model: nn.Module) -> torch.dtype:

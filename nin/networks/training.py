@@ -17,7 +17,7 @@ from nin.networks.attachment import NoiseInjection, nodes
 from nin.networks.data import Dataset, Inputs, each, outputs, take
 from nin.networks.log import DENSE_STEPS, STEPS_PER_DECADE, Log
 from nin.networks.loop_stack import LoopStack, MakeOptimizer
-from nin.networks.losses import Loss, LossFunction, check_losses
+from nin.networks.losses import Loss, LossFunction, check_losses, loss_by_name
 from nin.networks.mlp_stack import MLPStack
 from nin.networks.models import MLP
 from nin.networks.module_stack import ModuleStack, dtype_of, trainable_copy
@@ -86,7 +86,7 @@ def train(
         ValueError: If an argument is out of range, the networks are not alike, the loss is not one
             number for each sample, or a batch of one reaches a batch norm.
     """
-    loss = Loss(loss) if isinstance(loss, str) else loss
+    loss = loss_by_name(loss)
     # What torch.compile wraps trains as it is: the stacks have ways of their own to be fast.
     models = [getattr(m, "_orig_mod", m) for m in models]
     seeds = list(range(len(models)) if seeds is None else seeds)

@@ -153,15 +153,29 @@ def classify_phase(history: History, layer: str | None = None) -> PhaseFinding:
             "times it grows: add a constant to it"
         )
     w, loss = w / w[0], growth(loss[0], loss)
-    w_peak, w_end = float(w.max()), float(w[-1])
-    loss_peak, loss_end = float(loss.max()), float(np.median(loss[-LAST:]))
-    peak = w_peak
+    other = 0.0
     if _is_of_linear_model(history):
         w1 = history.norms["w1"][: len(w)]
-        peak = max(w_peak, float(w1.max() / w1[0]))
+        other = float(w1.max() / w1[0])
+    return judged(w, loss, diverged_step, other)
+
+
+def judged(
+    w: np.ndarray, loss: np.ndarray, diverged_step: int | None = None, other: float = 0.0
+) -> PhaseFinding:
+    """Apply the rule of `phase_index` to the courses of one run.
+
+    Args:
+        w: |w_ni| over its start, (n,).
+        loss: The noisy loss over its start, (n,).
+        diverged_step: First step whose loss is not finite; None if there is none.
+        other: Peak of another weight over its start, where its growth counts too.
+    """
+    w_peak, w_end = float(w.max()), float(w[-1])
+    loss_peak, loss_end = float(loss.max()), float(np.median(loss[-LAST:]))
     diverged = diverged_step is not None
-    numbers = (np.asarray(n) for n in (peak, w_end, loss_peak, loss_end, diverged))
-    phase = list(Phase)[int(phase_index(*numbers))]
+    seen = (np.asarray(n) for n in (max(w_peak, other), w_end, loss_peak, loss_end, diverged))
+    phase = list(Phase)[int(phase_index(*seen))]
     return PhaseFinding(phase, w_peak, w_end, loss_peak, loss_end, diverged_step)
 
 

@@ -18,13 +18,13 @@ from nin.studies.borders.grid import (
     BOUNDED_LONG,
     BOUNDED_SIGMA_EPS,
     COARSE,
+    DEEP_SEEDS,
     FACTORIAL_BASE,
     FACTORIAL_LEVELS,
     FACTORIAL_SEEDS,
     FACTORIAL_STEPS,
     FINE,
     IMAGES_BASE,
-    IMAGES_K,
     PARTS_K,
     TABLE1_SEEDS,
     TABLE1_STEPS,
@@ -35,7 +35,7 @@ from nin.studies.borders.grid import (
     table1_range,
 )
 from nin.studies.borders.image_parts import PARTS, borders_by_part
-from nin.studies.borders.lost import lost_on_noise
+from nin.studies.borders.lost import lost_borders
 from nin.studies.borders.saturation import BOUNDED, Outcomes, outcomes
 from nin.studies.borders.search import (
     ACTIVATIONS_SHELF,
@@ -106,14 +106,10 @@ def lost_ratios() -> dict[Experiment, np.ndarray]:
 
     Of networks with two and three hidden layers, trained with cross-entropy.
     """
-    grid = deeper(IMAGES_BASE)
-    said = lost_on_noise(grid, FACTORIAL_SEEDS, FACTORIAL_STEPS, BORDERS_SHELF)
-    around = {e: float(np.median(alone)) for e, alone in said.items()}
-    found = find_borders(
-        grid, ["lost"], FACTORIAL_SEEDS, FACTORIAL_STEPS, BORDERS_SHELF,
-        K=IMAGES_K, tolerance=COARSE, around=around,
-    )  # fmt: skip
-    return {e: said[e] / found[e]["lost"] for e in grid}
+    there, alone = lost_borders(
+        deeper(IMAGES_BASE), DEEP_SEEDS, FACTORIAL_STEPS, BORDERS_SHELF, COARSE
+    )
+    return {e: alone[e] / there[e] for e in there}
 
 
 def where(e: Experiment) -> dict[str, Any]:
@@ -158,14 +154,12 @@ def table_1_mse() -> Finding:
 def predictable() -> Finding:
     """Compare measured borders with two predictions from the initial weights."""
     cells = [
-        Cell.of({"border": border, **where(e)}, off**2, 1 / NEAR**2 < np.mean(off**2) < NEAR**2)
+        _near(border, e, off)
         for border in UPPER
         for e, off in border_ratios("noise only", border).items()
     ]
-    deep = [
-        Cell.of({"border": "lost", **where(e)}, off**2, 1 / NEAR**2 < np.mean(off**2) < NEAR**2)
-        for e, off in lost_ratios().items()
-    ]
+    lost = lost_ratios()
+    deep = [_near("lost", e, off) for e, off in lost.items()]
     says = []
     for loss, name in LOSSES.items():
         ours = [c for c in cells if c.setting["loss"] == loss]
@@ -178,17 +172,24 @@ def predictable() -> Finding:
             f"{max(alone):.2f} of the measured K), the curvature alone gives {min(curved):.2g} to "
             f"{max(curved):.2g} of it."
         )
-    told = [c.value for c in deep]
+    told, single = [c.value for c in deep], np.square(list(lost.values()))
     says.append(
         "With two and three hidden layers and cross-entropy no border of divergence can be told, "
         "since dead and infinite ends alternate; where |w_ni| is thrown for good can: noise alone "
-        f"puts it at {min(told):.2f} to {max(told):.2f} of the measured K."
+        f"puts it at {min(told):.2f} to {max(told):.2f} of the measured K, single seeds at "
+        f"{single.min():.2f} to {single.max():.2f}."
     )
     return Finding.over(
         cells + deep,
         " ".join(says) + _what_images_do(),
         "K predicted from noise alone over the measured one",
     )
+
+
+def _near(border: str, e: Experiment, off: np.ndarray) -> Cell:
+    """Return the cell of a border predicted at so many times the measured sigma_eps, (seeds,)."""
+    near = 1 / NEAR**2 < np.mean(off**2) < NEAR**2
+    return Cell.of({"border": border, **where(e)}, off**2, near)
 
 
 def _what_images_do() -> str:

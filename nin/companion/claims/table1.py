@@ -13,7 +13,7 @@ from nin.companion.claims.ledger import claim
 from nin.runs.history import History
 from nin.runs.phases import Phase, classify_phase
 from nin.runs.times import first_crossing
-from nin.studies.experiments import FIG2, FIG3, TABLE1, experiment
+from nin.studies.experiments import FIG2, FIG3, TABLE1, Experiment, experiment
 from nin.studies.run import recorded
 
 SEEDS = {"fig2": (0, 1, 2, 3, 4), "fig3": (0, 1, 2)}
@@ -55,11 +55,20 @@ def sweep(name: str) -> dict[float, list[History]]:
     Raises:
         RecordError: If a run is not on record.
     """
-    base = replace(experiment(name), epochs=SWEEP_EPOCHS, evaluations=1)
     return {
-        K: recorded([base.at(K, seed=seed) for seed in SWEEP_SEEDS], PAGES[name])
-        for K in SWEEPS[name]
+        K: recorded([replace(e, seed=seed) for seed in SWEEP_SEEDS], PAGES[name])
+        for K, e in swept(name).items()
     }
+
+
+def swept(name: str) -> dict[float, Experiment]:
+    """Return the experiments of a figure's sweep by strength K.
+
+    Args:
+        name: ``"fig2"`` or ``"fig3"``.
+    """
+    base = replace(experiment(name), epochs=SWEEP_EPOCHS, evaluations=1)
+    return {K: base.at(K) for K in SWEEPS[name]}
 
 
 def at(name: str, K: float) -> dict[str, str | float]:

@@ -176,9 +176,9 @@ OTHER_KINDS: dict[str, dict[str, Any]] = {
     "as above": {},
     "GELU": {"activation": "gelu"},
     "softplus": {"activation": "softplus"},
-    "NIWs of unit variance": {"niw_fan_in": "node"},
-    "NIWs of variance 1/N_w": {"niw_fan_in": "width"},
-    "truncated normal weights": {"init": "truncated"},
+} | {
+    words: CHOICES[words]
+    for words in ("NIWs of unit variance", "NIWs of variance 1/N_w", "truncated normal weights")
 }
 """Activations that are a ReLU on the scale of strong noise, and other initial weights."""
 
@@ -197,8 +197,11 @@ def of_other_kinds(base: Experiment) -> dict[tuple[str, str], Experiment]:
     }
 
 
-DEEP_WIDTHS, DEEP_ETAS = (128, 512), (0.0025, 0.01, 0.04)
+DEEP_WIDTHS, DEEP_ETAS = (128, 256, 512), (0.0025, 0.01, 0.04)
 """Of the networks of two and three layers: all learning rates at the first width only."""
+DEEP_SEEDS = tuple(range(6))
+DEEP_ETA_AT = {256: 0.02}
+"""Learning rates at other widths that are not the base's."""
 
 
 def deeper(base: Experiment, widths: Sequence[int] = DEEP_WIDTHS) -> list[Experiment]:
@@ -206,15 +209,19 @@ def deeper(base: Experiment, widths: Sequence[int] = DEEP_WIDTHS) -> list[Experi
 
     Args:
         base: What they share.
-        widths: N_w; at all but the first there is one learning rate, the base's.
+        widths: N_w; at all but the first there is one learning rate, the base's or `DEEP_ETA_AT`.
 
     >>> len(deeper(IMAGES_BASE))
-    8
+    10
     """
-    first, *others = (dataclasses.replace(base, loss="ce", width=width) for width in widths)
-    depths = {"depth": [2, 3]}
-    wider = [e for other in others for e in factorial(other, depths, full=True)]
-    return factorial(first, depths | {"eta": list(DEEP_ETAS)}, full=True) + wider
+    etas = {width: [DEEP_ETA_AT.get(width, base.eta)] for width in widths}
+    etas[widths[0]] = list(DEEP_ETAS)
+    return [
+        dataclasses.replace(base, loss="ce", width=width, depth=depth, eta=eta)
+        for width in widths
+        for depth in (2, 3)
+        for eta in etas[width]
+    ]
 
 
 def beyond_second_order() -> list[Experiment]:

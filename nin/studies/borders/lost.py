@@ -13,7 +13,7 @@ import numpy as np
 
 from nin.studies.borders.grid import IMAGES_K
 from nin.studies.borders.noise_only import noise_only_borders
-from nin.studies.borders.search import Searching, Trials, is_past
+from nin.studies.borders.search import Searching, Trials, find_borders, is_past
 from nin.studies.experiments import Experiment
 from nin.studies.study import Shelf, bare, independent, kept
 from nin.studies.sweep import kept_all
@@ -62,6 +62,29 @@ def lost_on_noise(
     asked = [LostOnNoise(bare(e, sigma_eps=0.0, seed=k), steps) for e in grid for k in seeds]
     found = np.reshape(kept_all(_lost_on_noise, asked, shelf), (len(grid), len(seeds)))
     return dict(zip(grid, found, strict=True))
+
+
+def lost_borders(
+    grid: Sequence[Experiment], seeds: Sequence[int], steps: int, shelf: Shelf, tolerance: float
+) -> tuple[dict[Experiment, np.ndarray], dict[Experiment, np.ndarray]]:
+    """Return where networks are lost with images, searched for from where noise alone loses them.
+
+    Args:
+        grid: The experiments.
+        seeds: Of initial weights, batches and noise.
+        steps: Length of the runs.
+        shelf: Where the records lie, and whether they may be made.
+        tolerance: Of the search in sigma_eps.
+
+    Returns:
+        sigma_eps with images, and on noise alone, (seeds,) each.
+    """
+    alone = lost_on_noise(grid, seeds, steps, shelf)
+    around = {e: float(np.median(said)) for e, said in alone.items()}
+    found = find_borders(
+        grid, ["lost"], seeds, steps, shelf, K=IMAGES_K, tolerance=tolerance, around=around
+    )
+    return {e: borders["lost"] for e, borders in found.items()}, alone
 
 
 def _lost_on_noise(asked: LostOnNoise, shelf: Shelf) -> float:

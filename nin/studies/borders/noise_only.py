@@ -14,7 +14,7 @@ from nin.networks.mlp_stack import MLPStack
 from nin.networks.models import MLP
 from nin.networks.seeds import generator
 from nin.runs.bisection import find_border
-from nin.runs.phases import LAST, Phase, PhaseFinding, phase_index
+from nin.runs.phases import Phase, PhaseFinding, judged
 from nin.studies.borders.search import TOLERANCE, is_past
 from nin.studies.experiments import Experiment
 
@@ -77,12 +77,7 @@ def _run(e: Experiment, steps: int) -> PhaseFinding:
         if not np.isfinite(losses[-1]):
             nan = float("nan")
             return PhaseFinding(Phase.DIVERGENT, nan, nan, nan, nan, step)
-    w, loss = np.array(norms) / norms[0], np.array(losses) / losses[0]
-    w_peak, w_end, loss_peak = float(w.max()), float(w[-1]), float(loss.max())
-    loss_end = float(np.median(loss[-LAST:]))
-    seen = (np.asarray(n) for n in (w_peak, w_end, loss_peak, loss_end, False))
-    phase = list(Phase)[int(phase_index(*seen))]
-    return PhaseFinding(phase, w_peak, w_end, loss_peak, loss_end, None)
+    return judged(np.array(norms) / norms[0], np.array(losses) / losses[0])
 
 
 def blind(e: Experiment) -> MLP:
