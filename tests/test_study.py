@@ -19,10 +19,12 @@ from nin.folders import RESULTS
 from nin.networks import data as data_module
 from nin.runs.history import History
 from nin.studies import (
+    features,
     half_lives,
     memorisation,
     recomputation,
     records,
+    several,
     study,
     traces,
     walks,
@@ -59,6 +61,8 @@ KINDS: dict[str, Callable[[Experiment, Shelf], object]] = {
     "forecast": lambda e, shelf: forecast(e, [e.seed], 4, shelf).theta,
     "lost": lambda e, shelf: lost.lost_on_noise([e], [e.seed], 4, shelf)[e],
     "trials": lambda e, shelf: Trials(Searching(e, 4), shelf).look(20.0).w_end,
+    "features": lambda e, shelf: features.weight_lengths([e], shelf, 9)[0].pixels,
+    "several": lambda e, shelf: several.several([e], shelf, 20)[0].pull,
 }
 """A number from a record of each kind; each takes a moment to make."""
 
@@ -198,7 +202,8 @@ def _kinds() -> list[type]:
     return [
         memorisation.Memorising, traces.Tracing, walks.Walk, windows.Windows,
         forecasts.Forecasting, saturation.Saturating, Searching, image_parts.ImagePart,
-        second_order.SecondOrder, half_lives.HalfLife, lost.LostOnNoise,
+        second_order.SecondOrder, half_lives.HalfLife, lost.LostOnNoise, features.Telling,
+        several.Nodes,
     ]  # fmt: skip
 
 
