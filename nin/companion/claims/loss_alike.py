@@ -134,7 +134,7 @@ def evolves_as_the_loss() -> Finding:
             cells.append(Cell(setting, pace_of_all, pace_of_all * err, len(pace), good))
             explained.append(shares.mean(0))
     near = min(range(len(cells)), key=lambda i: abs(np.log(cells[i].value)))
-    by_loss, by_time = explained[near]
+    best, (by_loss, by_time) = cells[near], explained[near]
     slow = max(c.value for c in cells)
     like = [c for c, (share, _) in zip(cells, explained, strict=True) if share > COURSE]
     where = ", ".join(f"Fig. {c.setting['figure']}, {c.setting['NIN']}, K = {c.setting['K']:.3g}"
@@ -142,15 +142,15 @@ def evolves_as_the_loss() -> Finding:
     return Finding.over(
         cells,
         f"At {sum(c.holds for c in cells) or 'none'} of {len(cells)} settings. The noise weights "
-        f"are slower at all of them, {cells[near].value:.1f} to over {slow:.0f} times. Nearest is "
-        f"Fig. {cells[near].setting['figure']} at K = {cells[near].setting['K']:.2g}, where the decay "
+        f"are slower at all of them, {best.value:.1f} to over {slow:.0f} times. Nearest is "
+        f"Fig. {best.setting['figure']} at K = {best.setting['K']:.2g}, where the decay "
         "phase ends: more noise throws the noise weights. In course alone, whatever the pace, a "
         f"power of the loss explains over {COURSE:.0%} of the variance of ln|w_ni| at {len(like)} "
         f"({where}); at the nearest {by_loss:.0%}, where a single exponential explains "
         f"{max(by_time, 0):.0%}.",
         "decay time of |w_ni|, or the run's length, over that of the loss of the run whose noise "
         "is not felt; the value is the nearest strength's",
-        value=cells[near].number,
+        value=best.number,
         may=True,
     )
 
