@@ -69,6 +69,7 @@ PINNED = {
     "C39": Verdict.PARTLY,
     "C40-LIN": Verdict.REPRODUCED,
     "C40-NET": Verdict.NOT_SEEN,
+    "C41": Verdict.PARTLY,
     "EQ2": Verdict.CORRECTED,
 }
 """The verdicts as of the committed code and records: a change is news, and belongs in the log."""

@@ -9,11 +9,13 @@ import pytest
 from scipy import stats
 
 from nin.companion.claims.finding import Verdict
+from nin.companion.claims.generalisation import courses, rank_correlation
 from nin.companion.claims.loss_alike import beside_the_loss, explained_by
 from nin.companion.claims.noise_dominated import times_and_curvature
 from nin.companion.claims.table1 import relaxation
 from nin.linear.model import LinearRuns, simulate
-from nin.runs.history import History
+from nin.runs.history import CLEAN_QUANTITIES, History
+from nin.studies.memorisation import Memory
 
 STEPS = np.arange(0, 400, 2)
 
@@ -105,3 +107,34 @@ def test_more_noise_that_slows_both_or_one_or_neither(
     found = relaxation("3", strengths)
     assert found.verdict is verdict
     assert found.value == pytest.approx(loss_times[1] / loss_times[0], rel=0.01)  # linear in t
+
+
+def remembered(gap: float, early: float, end: float, loss: float) -> Memory:
+    """Two runs of 150 epochs of a step, alike."""
+    step, looks = np.arange(151), np.arange(0, 151, 5)
+    w = np.where(step < 10, 2.0, np.where(step < 150, 2 * early, 2 * end))
+    clean = {name: np.zeros((2, len(looks))) for name in CLEAN_QUANTITIES}
+    clean["train_accuracy"][:, -1], clean["val_accuracy"][:, -1] = 0.9, 0.9 - gap
+    clean["train_loss"][:, 2] = loss  # at step 10
+    return Memory(
+        step=step, w_ni=np.tile(w, (2, 1)), loss=np.ones((2, 151)), eval_step=looks, clean=clean,
+        end_loss={}, end_accuracy={}, made={},
+    )  # fmt: skip
+
+
+def test_courses_are_asked_after_ten_epochs_and_at_the_end() -> None:
+    runs = courses({0.0: remembered(0.1, 0.9, 0.5, 0.3), 0.5: remembered(0.4, 0.8, 0.2, 1.5)})
+    assert runs.share.tolist() == [0, 0, 0.5, 0.5]
+    assert runs.gap == pytest.approx([0.1, 0.1, 0.4, 0.4])
+    assert runs.early == pytest.approx([0.9, 0.9, 0.8, 0.8])
+    assert runs.end == pytest.approx([0.5, 0.5, 0.2, 0.2])
+    assert runs.loss == pytest.approx([0.3, 0.3, 1.5, 1.5])
+
+
+def test_the_error_of_a_rank_correlation_is_that_of_its_t_statistic() -> None:
+    g = np.random.default_rng(1)
+    a = g.normal(size=12)
+    b = a + g.normal(size=12)
+    value, err = rank_correlation(a, b)
+    assert value == pytest.approx(stats.pearsonr(stats.rankdata(a), stats.rankdata(b))[0])
+    assert 2 * stats.t.sf(value / err, 10) == pytest.approx(stats.spearmanr(a, b).pvalue)
