@@ -29,7 +29,7 @@ EARLY = 1 / 15
 """Share of a run after which its course so far is asked: ten epochs of 150."""
 
 
-class Course(NamedTuple):
+class Gaps(NamedTuple):
     """Numbers of runs that differ in seed and in the share of wrong labels.
 
     Attributes:
@@ -47,7 +47,7 @@ class Course(NamedTuple):
     loss: Array
 
 
-def courses(found: Mapping[float, Memory]) -> Course:
+def courses(found: Mapping[float, Memory]) -> Gaps:
     """Return the numbers of runs by their share of wrong labels."""
     rows = []
     for share, m in found.items():
@@ -57,7 +57,7 @@ def courses(found: Mapping[float, Memory]) -> Course:
         early = w[:, np.searchsorted(m.step, when)]
         loss = m.clean["train_loss"][:, np.searchsorted(m.eval_step, when)]
         rows.append([np.full(len(w), share), train - test, early, w[:, -1], loss])
-    return Course(*np.concatenate(rows, 1))
+    return Gaps(*np.concatenate(rows, 1))
 
 
 def rank_correlation(a: Array, b: Array) -> tuple[float, float]:
@@ -82,7 +82,7 @@ def of_fig1(fixed: bool) -> list[tuple[float, int, dict[float, Memory]]]:
     ]
 
 
-def settings_told() -> list[tuple[dict[str, str | float], Course]]:
+def settings_told() -> list[tuple[dict[str, str | float], Gaps]]:
     """Return the settings at which gaps are compared, with the numbers of their runs."""
     return [
         ({"N_w": width, "NIN": NIN, "K": K}, courses(found))
