@@ -323,6 +323,7 @@ BAD = {
     "image_borders": {"steps": 1},
     "network_borders": {"at_scale": ["none such"]},
     "predicted_borders": {"decay_steps": [1]},
+    "proposals": {"several_strengths": [0.0]},
     "activations": {"bounded_sigma_eps": [-1.0]},
     "one_run": {"activation": "none such"},
     "robustness": {"dropouts": [1.0]},

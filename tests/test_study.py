@@ -19,11 +19,13 @@ from nin.folders import RESULTS
 from nin.networks import data as data_module
 from nin.runs.history import History
 from nin.studies import (
+    features,
     half_lives,
     memorisation,
     recomputation,
     records,
     robustness,
+    several,
     study,
     traces,
     walks,
@@ -63,6 +65,8 @@ KINDS: dict[str, Callable[[Experiment, Shelf], object]] = {
     "spoilt": lambda e, shelf: (
         next(iter(robustness.robustness([spoilt_by_noise(e)], [e.seed], shelf).values())).spoilt
     ),
+    "features": lambda e, shelf: features.weight_lengths([e], shelf, 9)[0].pixels,
+    "several": lambda e, shelf: several.several([e], shelf, 20)[0].pull,
 }
 """A number from a record of each kind; each takes a moment to make."""
 
@@ -208,7 +212,7 @@ def _kinds() -> list[type]:
         memorisation.Memorising, traces.Tracing, walks.Walk, windows.Windows,
         forecasts.Forecasting, saturation.Saturating, Searching, image_parts.ImagePart,
         second_order.SecondOrder, half_lives.HalfLife, lost.LostOnNoise,
-        robustness.Regularised,
+        robustness.Regularised, features.Telling, several.Nodes,
     ]  # fmt: skip
 
 

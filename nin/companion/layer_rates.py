@@ -14,7 +14,8 @@ from torch.nn import functional as F
 from torch.optim import Optimizer
 
 from nin.curvature.local import LocalLoss
-from nin.networks.attachment import NOISE_LAWS, nodes
+from nin.curvature.pulls_together import pulls_of_nodes
+from nin.networks.attachment import nodes
 from nin.networks.losses import Loss
 from nin.networks.module_stack import plain_attention
 from nin.networks.seeds import generator
@@ -74,28 +75,8 @@ def pulls(model: nn.Module, x: Tensor, y: Tensor, *, pairs: int = PAIRS, seed: i
         by_noise = _by_noise(noisy, layer, x, y, generator(seed, "signs", layer))
         along = [float(w @ local.mean_product(w)), float(peer), *by_noise]
         rows.append(node.sigma_eps**2 / float(w.square().sum()) * np.array(along))
-    measured = _measured(noisy, x, y, pairs, generator(seed, "pulls"))
+    measured = pulls_of_nodes(noisy, x, y, F.cross_entropy, pairs, generator(seed, "pulls"))
     return Pulls(tuple(nodes(model)), measured, *np.array(rows).T)
-
-
-def _measured(model: nn.Module, x: Tensor, y: Tensor, pairs: int, g: torch.Generator) -> np.ndarray:
-    """Return the pull on each w_ni in each pair of draws, (layers, pairs)."""
-    found, w = nodes(model), [node.w_ni for node in nodes(model).values()]
-    rows = []
-    for _ in range(pairs):
-        eps = [NOISE_LAWS[n.noise](len(x), g) * n.sigma_eps for n in found.values()]
-        total = torch.zeros(len(w))
-        for sign in (1, -1):
-            for node, noise in zip(found.values(), eps, strict=True):
-                node.eps = sign * noise
-            gradients = torch.autograd.grad(F.cross_entropy(model(x), y), w)
-            along = [float((p.detach() @ d) / p.detach().square().sum())
-                     for p, d in zip(w, gradients, strict=True)]  # fmt: skip
-            total += torch.tensor(along) / 2
-        rows.append(total)
-    for node in found.values():
-        node.eps = torch.zeros(0)
-    return torch.stack(rows, 1).numpy()
 
 
 def _by_noise(

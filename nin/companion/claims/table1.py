@@ -148,34 +148,64 @@ def _divergence(name: str, stronger: Mapping[float, list[History]]) -> Finding:
     f"{PAGES['fig3']}#fig-phases-ce",
 )
 def relaxation_ce() -> Finding:
+    """Compare times with those at the next weaker noise; see `relaxation`."""
+    strengths = {TABLE1["fig3"][p]: table1_histories("fig3", p) for p in list(Phase)[:3]}
+    return relaxation("3", strengths)
+
+
+@claim(
+    "C17-MSE",
+    "With a squared error too: the larger the noise, the longer the data weights take to approach "
+    "their optimum and the NIWs to decay.",
+    "Caption of Fig. 2",
+    f"{PAGES['fig2']}#fig-phases-mse",
+)
+def relaxation_mse() -> Finding:
+    """Compare times with those at the next weaker noise; see `relaxation`."""
+    strengths = {TABLE1["fig2"][p]: table1_histories("fig2", p) for p in list(Phase)[:2]}
+    strengths[RECOVERS] = recorded([FIG2.at(RECOVERS, seed=s) for s in SEEDS["fig2"]],
+                                   PAGES["fig2"])  # fmt: skip
+    return relaxation("2", strengths)
+
+
+def relaxation(figure: str, strengths: Mapping[float, Sequence[History]]) -> Finding:
     """Compare times to a given clean loss, and to half the initial |w_ni|, with the next weaker.
 
-    The loss is the one that the decoupled run of the same seed has after a tenth of its steps. A
-    run that never gets there counts with its length, a lower bound.
+    The loss is the one that the run of the same seed at the weakest noise has after a tenth of its
+    steps. A run that never gets there counts with its length, a lower bound.
+
+    Args:
+        figure: Whose runs they are.
+        strengths: Runs by K, rising, the same seeds at each.
     """
-    loss, half = [], []  # by strength, then seed
-    quiet = table1_histories("fig3", Phase.DECOUPLED)
-    for phase in list(Phase)[:3]:
-        histories = table1_histories("fig3", phase)
-        levels = [float(np.interp(h.eval_step[-1] / 10, h.eval_step, h.train_loss)) for h in quiet]
-        loss.append(
-            [_time_below(h.eval_step, h.train_loss, level)
+    quiet = next(iter(strengths.values()))
+    levels = [float(np.interp(h.eval_step[-1] / 10, h.eval_step, h.train_loss)) for h in quiet]
+    loss = [[_time_below(h.eval_step, h.train_loss, level)
              for h, level in zip(histories, levels, strict=True)]
-        )  # fmt: skip
-        half.append([_time_below(h.step, h.w_ni / h.w_ni[0], 0.5) for h in histories])
-    longer, niw_longer = (np.array(t)[1:] / np.array(t)[:-1] for t in (loss, half))
-    strengths = list(TABLE1["fig3"].values())[1:3]
-    cells = [
-        Cell.of(at("fig3", K), a, all(a > 1) and all(b > 1), all(a > 1) and all(b < 1))
-        for K, a, b in zip(strengths, longer, niw_longer, strict=True)
+            for histories in strengths.values()]  # fmt: skip
+    half = [
+        [_time_below(h.step, h.w_ni / h.w_ni[0], 0.5) for h in histories]
+        for histories in strengths.values()
     ]
+    longer, niw_longer = (np.array(t)[1:] / np.array(t)[:-1] for t in (loss, half))
+    cells = [
+        Cell.of({"figure": figure, "K": K}, a, all(a > 1) and all(b > 1), all(a > 1) and all(b < 1))
+        for K, a, b in zip(list(strengths)[1:], longer, niw_longer, strict=True)
+    ]
+    changes = " and ".join(
+        f"{np.exp(np.log(t).mean(1).min()):.2g} to {np.exp(np.log(t).mean(1).max()):.2g}"
+        for t in (longer, niw_longer)
+    )
     says = {
         Verdict.REPRODUCED: "Both take longer with more noise.",
         Verdict.CORRECTED: "Learning takes longer with more noise, but the NIWs decay faster, "
         "not slower.",
-    }.get(judge(cells), "More noise does not always slow the learning.")
+    }.get(judge(cells), "More noise does not always slow the learning, nor the NIWs.")
     return Finding.over(
-        cells, says, "steps to the same loss, over those at the next weaker noise", stated=np.inf
+        cells,
+        f"{says} From strength to strength the times change by {changes} (learning and NIWs).",
+        "steps to the same loss, over those at the next weaker noise",
+        stated=np.inf,
     )
 
 
