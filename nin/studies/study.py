@@ -20,6 +20,7 @@ from torch import nn
 
 from nin.folders import how_to_make
 from nin.networks.data import CLASSES, SIDE, Dataset, load
+from nin.networks.loop_stack import MakeOptimizer
 from nin.networks.training import Observer, train
 from nin.runs.history import History
 from nin.studies.experiments import Experiment
@@ -108,9 +109,11 @@ def train_runs(
     epochs: int | None = None,
     evaluations: int | None = None,
     observer: Observer | None = None,
+    optimizer: MakeOptimizer | None = None,
     state: State | None = None,
     device: str | None = None,
     progress: bool | None = None,
+    models: Sequence[nn.Module] | None = None,
 ) -> tuple[list[nn.Module], list[History]]:
     """Train experiments that differ in noise and seed only, in lock-step.
 
@@ -120,24 +123,28 @@ def train_runs(
         epochs: In place of the experiment's.
         evaluations: In place of the experiment's; 0 for none.
         observer: Sees the networks at the steps that it names.
+        optimizer: In place of vanilla SGD; without a state, which has none of it.
         state: Where to keep what a run of minutes has come to, and to go on from; without an
             observer, which would have missed what was before.
         device: Where to train; default `default_device`.
         progress: Whether to show a bar.
+        models: The networks, where they are more than the experiments say; they are trained.
 
     Returns:
         The trained networks, on the CPU, and their histories.
 
     Raises:
-        ValueError: If the experiments differ in anything else, or an observer comes with a state.
+        ValueError: If the experiments differ in anything else, or an observer or
+            an optimiser comes with a state.
     """
-    if state is not None and observer is not None:
+    if state is not None and (observer is not None or optimizer is not None):
         raise ValueError("what an observer has seen is in no state: leave one of them out")
     if len({alike(e) for e in runs}) != 1:
         raise ValueError("only runs that differ in noise and seed alone train in lock-step")
     e, device = runs[0], device or default_device()
     data = images_of(e) if data is None else data
-    models: list[nn.Module] = [run.network().to(device) for run in runs]
+    models = [run.network() for run in runs] if models is None else models
+    models = [model.to(device) for model in models]
     options: dict[str, Any] = {
         "loss": e.criterion(),
         "eta": e.eta,
@@ -150,6 +157,7 @@ def train_runs(
     }
     with one_thread():
         if state is None:
+            options |= {} if optimizer is None else {"eta": None, "optimizer": optimizer}
             histories = train(models, data.to(device), observer=observer, **options)
         else:
             histories = train_in_legs(models, data.to(device), state, **options)

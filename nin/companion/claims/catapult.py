@@ -116,7 +116,7 @@ def cells_of(y: float) -> list[Cell]:
 
 
 @claim(
-    "C40",
+    "C45",
     "The recovery from strong noise is the catapult effect of Lewkowycz et al. (2020).",
     "Sec. 3",
     "catapult#fig-catapult",
