@@ -35,11 +35,15 @@ LAYERS = {"convnet": ("conv0", "conv1"), "transformer": ("embed", "blocks.0.up")
 BASE = Experiment(eta=0.05, batch_size=128, epochs=2)
 IMAGES = 12_800
 """Training images: 100 batches an epoch."""
+STRENGTHS = (0.316, 0.562, 1.0, 1.78, 3.16, 5.62, 10.0, 17.8, 31.6, 56.2, 100.0, 178.0, 316.0)
+"""sigma_eps, four per decade, from well below the predicted borders to far beyond."""
+SEEDS, OTHER_SEEDS = (0, 1, 2), (3, 4, 5)
+"""Of the first settings, and of those that nobody had looked at before."""
 MOMENTUM = 0.9
 LOOKED_AT, PAIRS, LOOKS = 200, 4, 4
 """Images on which curvatures are taken, pairs of noise draws, and looks per decade of steps."""
 _TESTED = 2000  # validation images of the final accuracy
-_MEASURED = 300  # images behind a prediction
+_MEASURED = 100  # images behind a prediction
 
 
 @dataclass(frozen=True)
@@ -78,12 +82,11 @@ class OtherNetwork:
         return model
 
 
-@dataclass(frozen=True)
-class OtherRun:
-    """What a record is of.
+@dataclass(frozen=True, kw_only=True)
+class OtherRun(OtherNetwork):
+    """What a record of a run is of.
 
     Attributes:
-        network: The network.
         experiment: Strength, seed, loss, learning rate, batches and epochs; its own network is of
             no account.
         images: Training images.
@@ -92,12 +95,26 @@ class OtherRun:
         looks: Per decade of steps.
     """
 
-    network: OtherNetwork
     experiment: Experiment
     images: int
-    looked_at: int
-    pairs: int
-    looks: int
+    looked_at: int = LOOKED_AT
+    pairs: int = PAIRS
+    looks: int = LOOKS
+
+
+@dataclass(frozen=True, kw_only=True)
+class Foretelling(OtherNetwork):
+    """What a record of a prediction is of.
+
+    Attributes:
+        experiment: As for `OtherRun`; its strength is of no account.
+        images: Training images of the runs that are predicted.
+        measured: How many of them tell the prediction.
+    """
+
+    experiment: Experiment
+    images: int
+    measured: int
 
 
 @dataclass(frozen=True)
@@ -211,8 +228,9 @@ def other_runs(
         RecordError: If a record is damaged, cannot be written, or is missing and may not be made.
     """
     check_other(strengths, images, looked_at)
+    about: dict[str, Any] = {**vars(network), "images": images, "looked_at": looked_at}
     asked = [
-        OtherRun(network, _experiment(network, base, s, k), images, looked_at, PAIRS, LOOKS)
+        OtherRun(experiment=_experiment(network, base, s, k), **about)
         for s in strengths
         for k in independent(seeds)
     ]
@@ -258,9 +276,9 @@ def other_forecasts(
     Raises:
         RecordError: As for `other_runs`.
     """
-    looked_at = min(_MEASURED, images)
+    about: dict[str, Any] = {**vars(network), "images": images, "measured": min(_MEASURED, images)}
     asked = [
-        OtherRun(network, _experiment(network, base, 1.0, k), images, looked_at, 0, 0)
+        Foretelling(experiment=_experiment(network, base, 1.0, k), **about)
         for k in independent(seeds)
     ]
     return kept_all(_other_forecast, asked, shelf)
@@ -299,40 +317,39 @@ def _experiment(network: OtherNetwork, base: Experiment, sigma_eps: float, seed:
     return replace(run, d_in=SIDES[network.name] ** 2)
 
 
-def _data(asked: OtherRun) -> Dataset:
+def _data(asked: OtherRun | Foretelling) -> Dataset:
     whole, n = images_of(asked.experiment), asked.images
     x = whole.train_x[:n]
     return replace(
         whole,
-        train_x=torch.zeros_like(x) if asked.network.blind else x,
+        train_x=torch.zeros_like(x) if asked.blind else x,
         train_y=whole.train_y[:n],
         val_x=whole.val_x[:_TESTED],
         val_y=whole.val_y[:_TESTED],
     )
 
 
-def _stem(asked: OtherRun) -> str:
-    e, of = asked.experiment, asked.network
-    how = ("-momentum" if of.momentum else "") + ("-blind" if of.blind else "")
-    return f"{of.name}-{of.layer}{how}-sigma{e.sigma_eps:g}-seed{e.seed}"
+def _stem(asked: OtherRun | Foretelling) -> str:
+    how = ("-momentum" if asked.momentum else "") + ("-blind" if asked.blind else "")
+    return f"{asked.name}-{asked.layer}{how}-seed{asked.experiment.seed}"
 
 
 def _other_run(asked: OtherRun, shelf: Shelf) -> OtherCourse:
-    return kept(_stem(asked), asked, partial(_train, asked), partial(_parse, asked), shelf)
+    stem = f"{_stem(asked)}-sigma{asked.experiment.sigma_eps:g}"
+    return kept(stem, asked, partial(_train, asked), partial(_parse, asked), shelf)
 
 
 def _train(asked: OtherRun) -> dict[str, ArrayLike]:
-    e, of = asked.experiment, asked.network
-    data, loss = _data(asked), e.criterion()
+    e, data = asked.experiment, _data(asked)
     looks = None
     if asked.looked_at:
         x, y = data.train_x[: asked.looked_at], data.train_y[: asked.looked_at]
-        looks = _Looks(asked, x, y, loss)
-    lr = e.eta * (1 - of.momentum)
-    optimizer = partial(torch.optim.SGD, lr=lr, momentum=of.momentum) if of.momentum else None
+        looks = _Looks(asked, x, y, e.criterion())
+    lr = e.eta * (1 - asked.momentum)
+    optimizer = partial(torch.optim.SGD, lr=lr, momentum=asked.momentum) if asked.momentum else None
     [model], [history] = train_runs(
         [e], data, evaluations=0, observer=looks, optimizer=optimizer, progress=False,
-        models=[of.make(e.sigma_eps, e.seed)],
+        models=[asked.make(e.sigma_eps, e.seed)],
     )  # fmt: skip
     with torch.no_grad():
         right = model.eval()(data.val_x).argmax(1) == data.val_y
@@ -351,17 +368,18 @@ def _parse(asked: OtherRun, arrays: dict[str, Any]) -> OtherCourse:
     return OtherCourse(asked, history_of(arrays), right, *looks)
 
 
-def _other_forecast(asked: OtherRun, shelf: Shelf) -> OtherForecast:
-    stem = f"forecast-{_stem(asked)}"
-    return kept(stem, ("forecast", asked), partial(_foretell, asked), _parse_forecast, shelf)
+def _other_forecast(asked: Foretelling, shelf: Shelf) -> OtherForecast:
+    return kept(
+        f"forecast-{_stem(asked)}", asked, partial(_foretell, asked), _parse_forecast, shelf
+    )
 
 
-def _foretell(asked: OtherRun) -> dict[str, ArrayLike]:
+def _foretell(asked: Foretelling) -> dict[str, ArrayLike]:
     e, data = asked.experiment, _data(asked)
-    model = asked.network.make(e.sigma_eps, e.seed)
-    x, y = data.train_x[: asked.looked_at], data.train_y[: asked.looked_at]
+    model = asked.make(e.sigma_eps, e.seed)
+    x, y = data.train_x[: asked.measured], data.train_y[: asked.measured]
     told = report(model, x, y, e.criterion(), eta=e.eta, batch_size=e.batch_size, borders=True)
-    node, steps = told[asked.network.layer], e.epochs * -(-asked.images // e.batch_size)
+    node, steps = told[asked.layer], e.epochs * -(-asked.images // e.batch_size)
     borders = {name: getattr(node, name) for name in ("surge", "catapult", "divergent")}
     return {"decay": node.decay_border(steps), **borders}
 
