@@ -56,6 +56,7 @@ PINNED = {
     "C32-CE": Verdict.REPRODUCED,
     "C33": Verdict.REPRODUCED,
     "C34": Verdict.CORRECTED,
+    "C45": Verdict.PARTLY,
     "EQ2": Verdict.CORRECTED,
 }
 """The verdicts as of the committed code and records: a change is news, and belongs in the log."""

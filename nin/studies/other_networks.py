@@ -18,8 +18,8 @@ from nin.curvature.pull import sampled_gradients
 from nin.folders import RESULTS
 from nin.networks.attachment import attach, one_node
 from nin.networks.data import Dataset
-from nin.networks.image_models import ConvNet, Transformer
 from nin.networks.losses import Loss
+from nin.networks.small_networks import ConvNet, Transformer
 from nin.runs.history import History, log_spaced_steps
 from nin.runs.phases import Phase, PhaseFinding, classify_phase
 from nin.studies.arrays import history_arrays, history_of
@@ -30,8 +30,11 @@ from nin.studies.sweep import kept_all
 OTHER_NETWORKS = Shelf(RESULTS / "other_networks", "beyond_mlps", may_make=False)
 SIDES = {"convnet": 14, "transformer": 28}
 """Pixels along an edge of the images that each network reads."""
-LAYERS = {"convnet": ("conv0", "conv1"), "transformer": ("embed", "blocks.0.up")}
-"""Where the node is wired to: at the first layer, and at a later one."""
+LAYERS = {"convnet": ("conv0", "conv1"), "transformer": ("embed", "layers.0.up")}
+"""Where the node is wired to: at the first layer, and at a later one.
+
+Weights of the transformer start as the library has them, those of the convnet as the paper has.
+"""
 BASE = Experiment(eta=0.05, batch_size=128, epochs=2)
 IMAGES = 12_800
 """Training images: 100 batches an epoch."""
@@ -76,8 +79,7 @@ class OtherNetwork:
 
     def make(self, sigma_eps: float, seed: int) -> nn.Module:
         """Return the untrained network with its node attached."""
-        kind = {"convnet": ConvNet, "transformer": Transformer}[self.name]
-        model = kind(SIDES[self.name], seed=seed)
+        model = ConvNet(seed=seed) if self.name == "convnet" else Transformer(layers=1, seed=seed)
         attach(model, self.layer, sigma_eps, seed=seed)
         return model
 
@@ -319,12 +321,13 @@ def _experiment(network: OtherNetwork, base: Experiment, sigma_eps: float, seed:
 
 def _data(asked: OtherRun | Foretelling) -> Dataset:
     whole, n = images_of(asked.experiment), asked.images
-    x = whole.train_x[:n]
+    shape = (-1, 1, SIDES[asked.name], SIDES[asked.name])
+    x = whole.train_x[:n].reshape(shape)
     return replace(
         whole,
         train_x=torch.zeros_like(x) if asked.blind else x,
         train_y=whole.train_y[:n],
-        val_x=whole.val_x[:_TESTED],
+        val_x=whole.val_x[:_TESTED].reshape(shape),
         val_y=whole.val_y[:_TESTED],
     )
 
