@@ -324,6 +324,7 @@ BAD = {
     "network_borders": {"at_scale": ["none such"]},
     "predicted_borders": {"decay_steps": [1]},
     "activations": {"bounded_sigma_eps": [-1.0]},
+    "beyond_mlps": {"strong": [-1.0]},
     "one_run": {"activation": "none such"},
 }
 """What only a later cell of a page uses."""

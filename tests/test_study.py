@@ -21,6 +21,7 @@ from nin.runs.history import History
 from nin.studies import (
     half_lives,
     memorisation,
+    other_networks,
     recomputation,
     records,
     study,
@@ -58,9 +59,17 @@ KINDS: dict[str, Callable[[Experiment, Shelf], object]] = {
     "outcomes": lambda e, shelf: outcomes(e, [1.0], [e.seed], 1, shelf).growth,
     "forecast": lambda e, shelf: forecast(e, [e.seed], 4, shelf).theta,
     "lost": lambda e, shelf: lost.lost_on_noise([e], [e.seed], 4, shelf)[e],
+    "other": lambda e, shelf: other_history(e.seed, shelf),
     "trials": lambda e, shelf: Trials(Searching(e, 4), shelf).look(20.0).w_end,
 }
 """A number from a record of each kind; each takes a moment to make."""
+
+
+def other_history(seed: int, shelf: Shelf) -> np.ndarray:
+    of = other_networks.OtherNetwork("convnet", "conv0")
+    base = dataclasses.replace(other_networks.BASE, epochs=1, batch_size=32)
+    sizes: dict[str, Any] = {"base": base, "images": 64, "looked_at": 0}
+    return other_networks.other_runs(of, [1.0], [seed], shelf, **sizes)[1.0][0].history.loss
 
 
 def base_of(kind: str) -> Experiment:
@@ -199,6 +208,7 @@ def _kinds() -> list[type]:
         memorisation.Memorising, traces.Tracing, walks.Walk, windows.Windows,
         forecasts.Forecasting, saturation.Saturating, Searching, image_parts.ImagePart,
         second_order.SecondOrder, half_lives.HalfLife, lost.LostOnNoise,
+        other_networks.OtherRun, other_networks.Foretelling,
     ]  # fmt: skip
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property, partial
 from typing import Any
@@ -13,6 +13,7 @@ from numpy.typing import ArrayLike
 from torch import Tensor, nn
 
 from nin.curvature.local import LocalLoss
+from nin.curvature.measured_slope import ratio
 from nin.curvature.node_report import report
 from nin.curvature.pull import sampled_gradients
 from nin.folders import RESULTS
@@ -23,6 +24,7 @@ from nin.networks.small_networks import ConvNet, Transformer
 from nin.runs.history import History, log_spaced_steps
 from nin.runs.phases import Phase, PhaseFinding, classify_phase
 from nin.studies.arrays import history_arrays, history_of
+from nin.studies.borders.search import is_past
 from nin.studies.experiments import Experiment
 from nin.studies.study import Shelf, bare, images_of, independent, kept, train_runs
 from nin.studies.sweep import kept_all
@@ -286,31 +288,50 @@ def other_forecasts(
     return kept_all(_other_forecast, asked, shelf)
 
 
-def border_between(runs: dict[float, list[OtherCourse]], phase: Phase) -> np.ndarray:
+def explained_falls(runs: Sequence[OtherCourse], left: float, by: int = 1) -> tuple[float, float]:
+    """Return how far ln|w_ni| fell over how far it should, of sums over runs, and the error.
+
+    Args:
+        runs: Alike in all but the seed.
+        left: As for `OtherCourse.falls`.
+        by: Its row of what should be: 1, by the curvature; 2, by the pull averaged over the noise.
+    """
+    measured, *said = np.array([r.falls(left) for r in runs]).T
+    if len(runs) == 1:
+        return float(measured[0] / said[by - 1][0]), 0.0
+    found = ratio(measured, said[by - 1])
+    return found.value, found.err
+
+
+def short_of_catapult(runs: Mapping[float, list[OtherCourse]]) -> dict[float, list[OtherCourse]]:
+    """Return the strengths at which no run has a catapult or diverges, and their runs."""
+    calm = (Phase.DECOUPLED, Phase.DECAY)
+    return {s: v for s, v in runs.items() if all(r.phase in calm for r in v)}
+
+
+def border_between(runs: Mapping[float, list[OtherCourse]], border: str) -> np.ndarray:
     """Return the sigma_eps at which a phase begins for each seed, halfway by the logarithm.
 
-    It begins at the first strength from which on all runs of the seed are in it or beyond.
+    It begins at the first strength from which on all runs of the seed are past the border.
 
     Args:
         runs: By sigma_eps, rising.
-        phase: The phase.
+        border: One of `nin.studies.borders.search.BORDERS`.
 
     Returns:
         (seeds,): 0 where all runs are past the border, infinite where the strongest is short of it.
     """
-    order, strengths = list(Phase), np.array(list(runs))
-    past = np.array(
-        [[order.index(r.phase) >= order.index(phase) for r in v] for v in runs.values()]
-    )
-    short = [np.flatnonzero(~one) for one in past.T]
+    strengths = np.array(list(runs))
+    past = np.array([[is_past(border, r.finding) for r in v] for v in runs.values()])
     found = []
-    for one in short:
-        if not len(one):
+    for one in past.T:
+        short = np.flatnonzero(~one)
+        if not len(short):
             found.append(0.0)
-        elif one[-1] == len(strengths) - 1:
+        elif short[-1] == len(strengths) - 1:
             found.append(np.inf)
         else:
-            found.append(float(np.sqrt(strengths[one[-1]] * strengths[one[-1] + 1])))
+            found.append(float(np.sqrt(strengths[short[-1]] * strengths[short[-1] + 1])))
     return np.array(found)
 
 

@@ -15,18 +15,18 @@ WIDTHS = (128, 512, 2048, 8192, 32768, 131072)
 SEEDS = tuple(range(20))
 """Of initial weights, other ones at each width."""
 LAZY, CATAPULT, DIVERGENT = (0.5, 1.5, 1.9), (2.2, 2.5, 3.0, 3.5, 3.9), (4.1, 5.0)
-"""eta lambda_0 on either side of their borders, at 2 and 4."""
+"""eta times the initial curvature, lambda_0, on either side of their borders, at 2 and 4."""
 TARGETS = (0.0, 1.0)
 """y: theirs, for which the map is exact, and another."""
 NEAR = 0.05
 """Of a stated exponent or slope: at finite width there are terms of lower order."""
 STATEMENTS = {
     "never rises": "below 2 the loss falls in every step",
-    "drop ~ 1/n": "and the curvature changes by 1/n",
-    "peak ~ n": "between 2 and 4 the loss rises to the order of n",
-    "time ~ log n": "in a time of the order of log n",
-    "drop ~ 1": "the curvature falls by an amount that n leaves alone",
-    "ends below 2": "and ends below 2/eta",
+    "drop ~ 1/N_w": "and the curvature changes by the order of 1/width",
+    "peak ~ N_w": "between 2 and 4 the loss rises to the order of the width",
+    "time ~ log N_w": "in a time of the order of its logarithm",
+    "drop ~ 1": "the curvature falls by an amount that the width leaves alone",
+    "ends below 2": "and ends below 2 over the learning rate",
     "diverges": "above 4 all diverges",
     "by the map": "with y = 0 output and curvature follow the map of the noise",
 }
@@ -42,7 +42,7 @@ def wide_runs(eta_lam: float, y: float) -> tuple[WideRuns, ...]:
 def against_width(
     runs: tuple[WideRuns, ...], quantity: str, of: str = "n"
 ) -> tuple[float, float, int]:
-    """Return the slope of a quantity against ln n, its standard error and the number of runs.
+    """Return the slope of a quantity against the log of the width, its error, and the runs counted.
 
     Runs that diverge have no peak, and do not count.
 
@@ -50,7 +50,7 @@ def against_width(
         runs: At several widths.
         quantity: Of `WideRuns`, one number for each run; it is a time, or its logarithm is taken
             and the slope is an exponent.
-        of: ``"n"``; or ``"n / loss_0"``, which takes the chance of the initial loss out.
+        of: ``"n"``, the width; or ``"n / loss_0"``, which takes the chance of the initial loss out.
     """
     kept = [~r.diverged for r in runs]
     z = np.concatenate([abs(getattr(r, quantity))[k] for r, k in zip(runs, kept, strict=True)])
@@ -76,33 +76,33 @@ def share_by_map(runs: tuple[WideRuns, ...]) -> np.ndarray:
 def _fit(
     statement: str, c: float, y: float, found: tuple[float, float, int], stated: float
 ) -> Cell:
-    """Make a cell of a slope against ln n, over what is stated."""
+    """Make a cell of a slope against ln N_w, over what is stated."""
     value, err = found[0] / stated, found[1] / abs(stated)
-    setting = {"statement": statement, "eta lambda_0": c, "y": y}
+    setting = {"statement": statement, "lambda_0": c, "y": y}
     near = abs(value - 1) < NEAR + SIGMAS * err
     return Cell(setting, value, err, found[2], near)
 
 
 def _share(statement: str, c: float, y: float, hits: np.ndarray) -> Cell:
-    setting = {"statement": statement, "eta lambda_0": c, "y": y}
+    setting = {"statement": statement, "lambda_0": c, "y": y}
     return Cell.of(setting, hits, bool(hits.all()))
 
 
 def cells_of(y: float) -> list[Cell]:
-    """Return a cell for each of their statements and each eta lambda_0 that it is about."""
+    """Return a cell for each of their statements and each lambda_0 that it is about."""
     cells = []
     for c in LAZY:
         runs = wide_runs(c, y)
         cells.append(_share("never rises", c, y, ~np.concatenate([r.rises for r in runs])))
-        cells.append(_fit("drop ~ 1/n", c, y, against_width(runs, "drop"), -1.0))
+        cells.append(_fit("drop ~ 1/N_w", c, y, against_width(runs, "drop"), -1.0))
     for c in CATAPULT:
         runs = wide_runs(c, y)
         below = np.concatenate([~r.diverged & (r.eta_lam[:, -1] < 2) for r in runs])
         late = against_width(runs, "peak_step", of="n / loss_0")
         slope, err, n = against_width(runs, "drop")
         cells += [
-            _fit("peak ~ n", c, y, against_width(runs, "peak"), 1.0),
-            _fit("time ~ log n", c, y, late, peak_slope(c)),
+            _fit("peak ~ N_w", c, y, against_width(runs, "peak"), 1.0),
+            _fit("time ~ log N_w", c, y, late, peak_slope(c)),
             _fit("drop ~ 1", c, y, (1 + slope, err, n), 1.0),  # of n times the drop
             _share("ends below 2", c, y, below),
         ]
@@ -137,6 +137,6 @@ def their_catapult() -> Finding:
             else ""
         )
         + ".",
-        "share of runs, or fitted slope against ln n over the stated one",
+        "share of runs, or fitted slope against ln N_w over the stated one",
         counted="runs",
     )
