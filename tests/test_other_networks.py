@@ -164,7 +164,7 @@ def test_falls_are_explained_by_the_rate_that_made_them() -> None:
     assert runs[0].falls(0.5)[0] == pytest.approx(0.4)  # step 200 is the last above one half
 
 
-def test_a_border_lies_between_the_last_run_short_of_it_and_the_next() -> None:
+def test_a_border_lies_between_the_first_run_past_it_and_the_one_before() -> None:
     def runs(*phases: Sequence[Phase]) -> dict[float, list[OtherCourse]]:
         return {10.0**i: [made(p) for p in of] for i, of in enumerate(phases)}
 
@@ -172,8 +172,8 @@ def test_a_border_lies_between_the_last_run_short_of_it_and_the_next() -> None:
     of = runs(
         (calm, decay, calm), (decay, thrown, calm), (calm, decay, calm), (thrown, thrown, calm)
     )
-    np.testing.assert_allclose(border_between(of, "decay"), [10**2.5, 0, np.inf])
-    np.testing.assert_allclose(border_between(of, "catapult"), [10**2.5, 10**2.5, np.inf])
+    np.testing.assert_allclose(border_between(of, "decay"), [10**0.5, 0, np.inf])
+    np.testing.assert_allclose(border_between(of, "catapult"), [10**2.5, 10**0.5, np.inf])
 
 
 @pytest.mark.parametrize(

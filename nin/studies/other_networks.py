@@ -133,6 +133,7 @@ class OtherCourse:
         size: |w_ni| at each, (n,).
         along: Local curvature along w_ni, noise off, (n,).
         pull: ``w_ni . gradient / |w_ni|^2``, noise on, averaged over it, (n,).
+        seconds: That it took.
     """
 
     asked: OtherRun
@@ -142,6 +143,7 @@ class OtherCourse:
     size: np.ndarray
     along: np.ndarray
     pull: np.ndarray
+    seconds: float = 0.0
 
     @cached_property
     def finding(self) -> PhaseFinding:
@@ -312,26 +314,24 @@ def short_of_catapult(runs: Mapping[float, list[OtherCourse]]) -> dict[float, li
 def border_between(runs: Mapping[float, list[OtherCourse]], border: str) -> np.ndarray:
     """Return the sigma_eps at which a phase begins for each seed, halfway by the logarithm.
 
-    It begins at the first strength from which on all runs of the seed are past the border.
+    It begins below the first strength at which a run of the seed is past the border.
 
     Args:
         runs: By sigma_eps, rising.
         border: One of `nin.studies.borders.search.BORDERS`.
 
     Returns:
-        (seeds,): 0 where all runs are past the border, infinite where the strongest is short of it.
+        (seeds,): 0 where the weakest noise is past the border, infinite where none is.
     """
     strengths = np.array(list(runs))
     past = np.array([[is_past(border, r.finding) for r in v] for v in runs.values()])
     found = []
     for one in past.T:
-        short = np.flatnonzero(~one)
-        if not len(short):
-            found.append(0.0)
-        elif short[-1] == len(strengths) - 1:
+        first = int(one.argmax())
+        if not one.any():
             found.append(np.inf)
         else:
-            found.append(float(np.sqrt(strengths[short[-1]] * strengths[short[-1] + 1])))
+            found.append(float(np.sqrt(strengths[first - 1] * strengths[first])) if first else 0.0)
     return np.array(found)
 
 
@@ -387,9 +387,9 @@ def _train(asked: OtherRun) -> dict[str, ArrayLike]:
 
 
 def _parse(asked: OtherRun, arrays: dict[str, Any]) -> OtherCourse:
-    right = float(arrays.pop("val_right"))
+    right, seconds = float(arrays.pop("val_right")), float(arrays["made"]["seconds"])
     looks = [arrays.pop(name) for name in ("look", "size", "along", "pull")]
-    return OtherCourse(asked, history_of(arrays), right, *looks)
+    return OtherCourse(asked, history_of(arrays), right, *looks, seconds)
 
 
 def _other_forecast(asked: Foretelling, shelf: Shelf) -> OtherForecast:

@@ -65,7 +65,7 @@ def settings_tried() -> list[OtherNetwork]:
     """Return the settings: the node at the first layer, at a later one, and SGD with momentum."""
     first = [OtherNetwork(name, LAYERS[name][0]) for name in SIDES]
     later = [OtherNetwork(name, LAYERS[name][1]) for name in SIDES]
-    return [*first, *later, *(replace(of, momentum=MOMENTUM) for of in first)]
+    return [*first, *later, replace(first[0], momentum=MOMENTUM)]
 
 
 @lru_cache
