@@ -388,8 +388,8 @@ def _train(asked: OtherRun) -> dict[str, ArrayLike]:
 
 def _parse(asked: OtherRun, arrays: dict[str, Any]) -> OtherCourse:
     right, seconds = float(arrays.pop("val_right")), float(arrays["made"]["seconds"])
-    looks = [arrays.pop(name) for name in ("look", "size", "along", "pull")]
-    return OtherCourse(asked, history_of(arrays), right, *looks, seconds=seconds)
+    looks = {name: arrays.pop(name) for name in ("look", "size", "along", "pull")}
+    return OtherCourse(asked, history_of(arrays), right, **looks, seconds=seconds)
 
 
 def _other_forecast(asked: Foretelling, shelf: Shelf) -> OtherForecast:
