@@ -210,8 +210,8 @@ def _kinds() -> list[type]:
     return [
         memorisation.Memorising, traces.Tracing, walks.Walk, windows.Windows,
         forecasts.Forecasting, saturation.Saturating, Searching, image_parts.ImagePart,
-        second_order.SecondOrder, half_lives.HalfLife, lost.LostOnNoise,
         other_networks.OtherRun, other_networks.Foretelling,
+        second_order.SecondOrder, half_lives.HalfLife, lost.LostOnNoise,
     ]  # fmt: skip
 
 

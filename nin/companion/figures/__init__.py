@@ -16,11 +16,6 @@ from nin.companion.figures.border_dots import (
 from nin.companion.figures.decays import draw_decays, draw_memories, draw_times
 from nin.companion.figures.halving import draw_halving
 from nin.companion.figures.ledger_dots import VERDICT_STYLES, add_verdict_legend, draw_ledger
-from nin.companion.figures.other_phases import (
-    add_phase_legend,
-    draw_fall_ratios,
-    draw_phase_rows,
-)  # fmt: skip
 from nin.companion.figures.panels import (
     draw_first_steps,
     draw_phase_bar,
@@ -41,12 +36,11 @@ from nin.companion.figures.rates import (
 from nin.companion.figures.style import NEXT, NIW, PHASE_COLORS, SIGMA_EPS, TEST, TRAIN, use_style
 
 __all__ = [
-    "ACTIVATION_COLORS", "NEXT", "NIW", "PHASE_COLORS", "SIGMA_EPS", "TEST", "TRAIN",
-    "VERDICT_STYLES", "add_legend", "add_phase_legend", "add_ratio_legend", "add_slope_legend",
+    "ACTIVATION_COLORS", "NEXT", "NIW", "PHASE_COLORS", "SIGMA_EPS",
+    "TEST", "TRAIN", "VERDICT_STYLES", "add_legend", "add_ratio_legend", "add_slope_legend",
     "add_verdict_legend", "draw_beyond", "draw_bias", "draw_borders", "draw_choices",
-    "draw_comparison", "draw_costs", "draw_curvatures", "draw_decays", "draw_fall_ratios",
-    "draw_first_steps", "draw_halving", "draw_ledger", "draw_memories", "draw_outcomes",
-    "draw_phase_bar", "draw_phase_rows", "draw_phases", "draw_powers", "draw_pulls",
-    "draw_ratios", "draw_slopes", "draw_spreads", "draw_times", "draw_two_bars", "draw_window",
-    "use_style",
+    "draw_comparison", "draw_costs", "draw_curvatures", "draw_decays", "draw_first_steps",
+    "draw_halving", "draw_ledger", "draw_memories", "draw_outcomes", "draw_phase_bar",
+    "draw_phases", "draw_powers", "draw_pulls", "draw_ratios", "draw_slopes", "draw_spreads",
+    "draw_times", "draw_two_bars", "draw_window", "use_style",
 ]  # fmt: skip
