@@ -57,6 +57,9 @@ PINNED = {
     "C33": Verdict.REPRODUCED,
     "C34": Verdict.CORRECTED,
     "C45": Verdict.PARTLY,
+    "C46": Verdict.PARTLY,
+    "C47": Verdict.PARTLY,
+    "C48": Verdict.PARTLY,
     "EQ2": Verdict.CORRECTED,
 }
 """The verdicts as of the committed code and records: a change is news, and belongs in the log."""
