@@ -9,6 +9,7 @@ from matplotlib.axes import Axes
 
 from nin.companion.figures.style import PHASE_COLORS, SIGMA_EPS
 from nin.runs.phases import Phase
+from nin.studies.borders.search import is_past
 from nin.studies.other_networks import OtherCourse, OtherForecast, explained_falls
 
 _BORDERS = {"decay": "|", "divergent": "x"}
@@ -33,6 +34,8 @@ def draw_phase_rows(
         for i in range(seeds):
             colors = [PHASE_COLORS[v[i].phase] for v in runs.values()]
             ax.scatter(list(runs), [-height - i] * len(runs), c=colors, marker="s", s=42)
+            lost = [s for s, v in runs.items() if is_past("lost", v[i].finding)]
+            ax.plot(lost, [-height - i] * len(lost), "o", color="black", ms=2)
             for border, marker in _BORDERS.items():
                 if label in forecasts:
                     at = getattr(forecasts[label][i], border)
@@ -48,11 +51,12 @@ def add_phase_legend(ax: Axes) -> None:
     """Name the colours of `draw_phase_rows` and the marks of its predictions, outside below."""
     for phase in Phase:
         ax.plot([], [], "s", color=PHASE_COLORS[phase], label=phase.value)
+    ax.plot([], [], "o", color="black", ms=2, label="lost")
     for border, marker in _BORDERS.items():
         ax.plot([], [], marker, color="black", label=f"{border}, predicted")
     assert ax.figure is not None
     handles, labels = ax.get_legend_handles_labels()
-    ax.figure.legend(handles, labels, loc="outside lower center", ncols=6, fontsize="small")
+    ax.figure.legend(handles, labels, loc="outside lower center", ncols=7, fontsize="small")
 
 
 def draw_fall_ratios(ax: Axes, rows: Mapping[str, Runs], left: float) -> None:
@@ -72,5 +76,6 @@ def draw_fall_ratios(ax: Axes, rows: Mapping[str, Runs], left: float) -> None:
                 list(runs), shown, err, fmt=_MARKERS[j] + line, ms=5, lw=1, color=f"C{j}",
                 fillstyle="full" if by == 1 else "none", label=label if by == 1 else None,
             )  # fmt: skip
+    ax.set(ylim=(-0.8, 1.8))
     ax.set(xscale="log", xlabel=SIGMA_EPS, ylabel=r"fall of $\ln|w_{\rm NI}|$, measured / said")
     ax.legend(fontsize="small")
