@@ -109,7 +109,7 @@ def lacking(runs: dict[float, list[OtherCourse]]) -> list[str]:
     "Sec. 3",
     PAGE,
 )
-def phases_persist() -> Finding:
+def phases_of_others() -> Finding:
     """Ask for each seed whether it meets all four phases, and in their order."""
     cells, whole, without = list[Cell](), list[str](), list[str]()
     for of in settings_tried():
@@ -137,7 +137,7 @@ def phases_persist() -> Finding:
     "Sec. 3",
     PAGE,
 )
-def borders_told() -> Finding:
+def borders_of_others() -> Finding:
     """Compare predicted and measured sigma_eps^2 at the borders that the runs have."""
     cells = list[Cell]()
     for of in (of for of in settings_tried() if not of.momentum):
