@@ -28,10 +28,10 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 from torch.profiler import ProfilerActivity, profile
 
-from nin.companion.small_networks import ResNet, Transformer
 from nin.networks.attachment import attach
 from nin.networks.models import MLP
 from nin.networks.module_stack import plain_attention
+from nin.networks.small_networks import ResNet, Transformer
 from nin.studies.records import provenance
 
 STEPS = 5  # of a contender in a round

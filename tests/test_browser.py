@@ -65,7 +65,8 @@ PRINTED = """() => ({
     .filter(p => p.clientWidth && p.scrollWidth > p.clientWidth + 1)
     .map(p => p.innerText.slice(0, 60)),
   buttons_on_paper: [...document.querySelectorAll("article button")]
-    .filter(button => button.checkVisibility({ visibilityProperty: true })).map(button => button.outerHTML),
+    .filter(button => button.checkVisibility({ visibilityProperty: true }))
+    .map(button => button.outerHTML),
 })"""
 AXE = (Path(axe_playwright_python.__file__).parent / "axe.min.js").read_text(encoding="utf8")
 VIOLATIONS = """async rules => (await axe.run(document, { resultTypes: ["violations"], ...rules }))

@@ -72,6 +72,10 @@ PINNED = {
     "C41": Verdict.PARTLY,
     "C43": Verdict.NOT_SEEN,
     "C44": Verdict.NOT_SEEN,
+    "C45": Verdict.PARTLY,
+    "C46": Verdict.PARTLY,
+    "C47": Verdict.PARTLY,
+    "C48": Verdict.PARTLY,
     "EQ2": Verdict.CORRECTED,
 }
 """The verdicts as of the committed code and records: a change is news, and belongs in the log."""

@@ -8,9 +8,9 @@ import torch
 from torch import nn
 
 from nin.companion.layer_rates import pulls, train_plainly
-from nin.companion.small_networks import ResNet, Transformer
 from nin.companion.works_with import shown_by_tests, works_with_table
 from nin.networks.attachment import attach, nodes
+from nin.networks.small_networks import ResNet, Transformer
 
 pytestmark = pytest.mark.filterwarnings("ignore:`torch.jit.script` is:FutureWarning")
 N = 24

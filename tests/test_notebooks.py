@@ -325,6 +325,7 @@ BAD = {
     "predicted_borders": {"decay_steps": [1]},
     "proposals": {"several_strengths": [0.0]},
     "activations": {"bounded_sigma_eps": [-1.0]},
+    "beyond_mlps": {"strong": [-1.0]},
     "one_run": {"activation": "none such"},
     "robustness": {"dropouts": [1.0]},
 }

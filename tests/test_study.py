@@ -22,6 +22,7 @@ from nin.studies import (
     features,
     half_lives,
     memorisation,
+    other_networks,
     recomputation,
     records,
     robustness,
@@ -52,6 +53,16 @@ TINY2 = dataclasses.replace(FIG2, width=6, batch_size=100, epochs=1, evaluations
 SIZES: dict[str, Any] = {"batches": 1, "draws": 2, "directions": 2, "steps": 2, "repeats": 2}
 SIZES |= {"reaches": (0.1,), "matvecs": (2,)}
 
+
+def other_history(e: Experiment, shelf: Shelf) -> np.ndarray:
+    of, base = (
+        other_networks.OtherNetwork("convnet", "conv0"),
+        dataclasses.replace(e, batch_size=32),
+    )
+    sizes: dict[str, Any] = {"base": base, "images": 64, "looked_at": 0}
+    return other_networks.other_runs(of, [1.0], [e.seed], shelf, **sizes)[1.0][0].history.loss
+
+
 KINDS: dict[str, Callable[[Experiment, Shelf], object]] = {
     "run": lambda e, shelf: run_records([e], shelf)[0].history.loss,
     "walk": lambda e, shelf: increments(e, [e.seed], shelf),
@@ -61,6 +72,7 @@ KINDS: dict[str, Callable[[Experiment, Shelf], object]] = {
     "outcomes": lambda e, shelf: outcomes(e, [1.0], [e.seed], 1, shelf).growth,
     "forecast": lambda e, shelf: forecast(e, [e.seed], 4, shelf).theta,
     "lost": lambda e, shelf: lost.lost_on_noise([e], [e.seed], 4, shelf)[e],
+    "other": other_history,
     "trials": lambda e, shelf: Trials(Searching(e, 4), shelf).look(20.0).w_end,
     "spoilt": lambda e, shelf: (
         next(iter(robustness.robustness([spoilt_by_noise(e)], [e.seed], shelf).values())).spoilt
@@ -211,6 +223,7 @@ def _kinds() -> list[type]:
     return [
         memorisation.Memorising, traces.Tracing, walks.Walk, windows.Windows,
         forecasts.Forecasting, saturation.Saturating, Searching, image_parts.ImagePart,
+        other_networks.OtherRun, other_networks.Foretelling,
         second_order.SecondOrder, half_lives.HalfLife, lost.LostOnNoise,
         robustness.Regularised, features.Telling, several.Nodes,
     ]  # fmt: skip

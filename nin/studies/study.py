@@ -109,6 +109,7 @@ def train_runs(
     epochs: int | None = None,
     evaluations: int | None = None,
     observer: Observer | None = None,
+    optimizer: MakeOptimizer | None = None,
     state: State | None = None,
     optimizer: MakeOptimizer | None = None,
     device: str | None = None,
@@ -123,6 +124,7 @@ def train_runs(
         epochs: In place of the experiment's.
         evaluations: In place of the experiment's; 0 for none.
         observer: Sees the networks at the steps that it names.
+        optimizer: In place of vanilla SGD; without a state, which has none of it.
         state: Where to keep what a run of minutes has come to, and to go on from; without an
             observer, which would have missed what was before.
         optimizer: In place of plain SGD at the experiment's eta; see `nin.train`.
@@ -134,9 +136,10 @@ def train_runs(
         The trained networks, on the CPU, and their histories.
 
     Raises:
-        ValueError: If the experiments differ in anything else, or an observer comes with a state.
+        ValueError: If the experiments differ in anything else, or an observer or
+            an optimiser comes with a state.
     """
-    if state is not None and observer is not None:
+    if state is not None and (observer is not None or optimizer is not None):
         raise ValueError("what an observer has seen is in no state: leave one of them out")
     if len({alike(e) for e in runs}) != 1:
         raise ValueError("only runs that differ in noise and seed alone train in lock-step")
@@ -157,6 +160,7 @@ def train_runs(
     }
     with one_thread():
         if state is None:
+            options |= {} if optimizer is None else {"eta": None, "optimizer": optimizer}
             histories = train(models, data.to(device), observer=observer, **options)
         else:
             histories = train_in_legs(models, data.to(device), state, **options)

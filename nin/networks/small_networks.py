@@ -1,10 +1,47 @@
-"""Two small networks as one writes them, a ResNet and a transformer, for 28 x 28 images."""
+"""Small networks as one writes them: convolutions, a ResNet and a transformer, for images."""
 
 from __future__ import annotations
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
+
+from nin.networks.seeds import generator
+
+
+class ConvNet(nn.Module):
+    """Two convolutions of 3 x 3 with ReLU, each with a maximum over 2 x 2 behind, and one layer.
+
+    Weights start as N(0, 1/fan-in), biases as 0, as those of the paper's MLPs.
+    """
+
+    def __init__(self, side: int = 14, channels: tuple[int, int] = (8, 16), seed: int = 0) -> None:
+        """Make the network, 3 thousand weights by default.
+
+        Args:
+            side: Pixels along an edge of an image, >= 4.
+            channels: Of the two convolutions.
+            seed: Of the initial weights.
+
+        Raises:
+            ValueError: If an image is too small to be halved twice.
+        """
+        super().__init__()
+        if side < 4:
+            raise ValueError(f"an image that is halved twice needs side >= 4, not {side}")
+        self.conv0 = nn.Conv2d(1, channels[0], 3, padding=1)
+        self.conv1 = nn.Conv2d(*channels, 3, padding=1)
+        self.out = nn.Linear(channels[1] * (side // 4) ** 2, 10)
+        g = generator(seed, "weights")
+        with torch.no_grad():
+            for p in self.parameters():
+                p.zero_() if p.ndim == 1 else p.normal_(0, p[0].numel() ** -0.5, generator=g)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Return the outputs, (batch, 10), of images (batch, 1, side, side)."""
+        for layer in (self.conv0, self.conv1):
+            x = F.max_pool2d(F.relu(layer(x)), 2)
+        return self.out(x.flatten(1))
 
 
 class Block(nn.Module):
