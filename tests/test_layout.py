@@ -124,6 +124,23 @@ def test_every_cell_was_executed_in_order_and_without_error(notebook: Path) -> N
     assert not [output for output in outputs if output["output_type"] == "error"]
 
 
+SHORT = (
+    "activations", "curvature", "fig1_decay", "fig1_timescales", "fig2_phases_mse",
+    "fig3_phases_ce", "memorisation", "network_borders", "one_run", "predicted_borders",
+)  # fmt: skip
+"""Pages of figures whose way to the first figure is read at a glance."""
+
+
+@pytest.mark.parametrize("name", SHORT)
+def test_no_cell_before_the_first_figure_has_more_than_25_lines(name: str) -> None:
+    for cell in code_cells(BOOK / "figures" / f"{name}.ipynb"):
+        if "parameters" not in cell["metadata"].get("tags", []):
+            assert len(cell["source"]) <= 25, "".join(cell["source"])
+        if cell["metadata"].get("mystnb", {}).get("figure"):
+            return
+    pytest.fail("no figure")
+
+
 @pytest.mark.parametrize("notebook", NOTEBOOKS, ids=lambda path: path.stem)
 def test_no_notebook_tells_where_it_was_run(notebook: Path) -> None:
     text = notebook.read_text(encoding="utf8")
