@@ -79,7 +79,7 @@ def shelf_for(p: SimpleNamespace, shelf: Shelf) -> Shelf:
 
 
 def glue_numbers(**numbers: object) -> None:
-    """Keep what a page found for its sentences: ``{glue:text}`name` `` shows it there."""
+    """Keep what a page found for its sentences, which show it by the role ``glue:text``."""
     for name, number in numbers.items():
         myst_nb.glue(name, number, display=False)
 
