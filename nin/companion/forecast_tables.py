@@ -32,7 +32,7 @@ def ratio_table(compared: Compared, losses: Sequence[str]) -> Table:
             "border", "loss", "method", "predicted over measured $K$: median (range)", "networks",
             "one-sided",
         ),
-        sorted(rows, key=lambda row: row[:2]),
+        sorted(rows, key=lambda row: [str(cell) for cell in row[:2]]),
         n=3,
     )  # fmt: skip
 
