@@ -23,7 +23,7 @@ LONGEST = tuple(
     f"test_{name}.py"
     for name in (
         "notebooks",
-        "access",
+        "browser",
         "decay_fit",
         "sweep",
         "resume",
