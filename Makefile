@@ -2,7 +2,7 @@
 
 SHELL := /bin/bash
 .DEFAULT_GOAL := help
-.PHONY: help book pdf test lint figures data bench clean
+.PHONY: help book pdf test lint figures data bench lock clean
 .DELETE_ON_ERROR:
 
 VENV := .venv
@@ -48,17 +48,25 @@ bench: data  ## measure the training loop and the linear model against other loo
 	  $(BIN)/python benchmarks/$$part.py || exit; done | tee build/measured.txt
 	mv build/measured.txt benchmarks/measured.txt
 
+lock: | $(BIN)/python  ## renew requirements.lock after a change of requirements.txt or pyproject.toml
+	$(PIP) install uv==0.13.8
+	$(BIN)/uv --quiet pip compile requirements.txt --output-file requirements.lock \
+	  --universal --python-version 3.11 --generate-hashes --no-annotate \
+	  --no-emit-package noise-injection-companion --custom-compile-command 'make lock'
+
 clean:  ## remove what was built (not .venv, data/ or results/)
 	rm -rf _build build .mypy_cache .pytest_cache .ruff_cache .hypothesis
 
 data: $(STAMP) $(KERNEL)
 	$(BIN)/python -m nin data
 
-# Installed once, and again when what to install changes. pip runs under a plain umask, so that an
-# environment made by one user can be read by another.
-$(STAMP): requirements.txt pyproject.toml | $(BIN)/python
-	@echo "Installing requirements.txt into $(VENV) (minutes the first time)"
-	@umask 022 && $(PIP) install --requirement requirements.txt
+# Installed once, and again when what to install changes: each file that pip fetches has a hash that
+# the lock names, whatever index it comes from. pip runs under a plain umask, so that an environment
+# made by one user can be read by another.
+$(STAMP): requirements.lock pyproject.toml | $(BIN)/python
+	@echo "Installing requirements.lock into $(VENV) (minutes the first time)"
+	@umask 022 && $(PIP) install --require-hashes --requirement requirements.lock
+	@umask 022 && $(PIP) install --no-deps --no-build-isolation --editable .
 	@touch $@
 
 $(KERNEL):

@@ -11,6 +11,7 @@ from nin.companion.figures.border_bars import (
     add_legend,
     draw_borders,
     draw_comparison,
+    draw_comparisons,
     draw_outcomes,
 )
 from nin.companion.figures.border_plane import draw_border_plane, draw_image_shift
@@ -56,6 +57,19 @@ def test_points_stand_at_predicted_and_measured(ax) -> None:
     assert [tuple(line.get_xydata()[0]) for line in ax.lines][:1] == [(10.0, 12.0)]
     low, high = ax.get_xlim()
     assert low < 10 and high > 12 and ax.get_ylim() == (low, high)
+
+
+def test_each_method_has_a_panel_and_the_legend_what_was_compared() -> None:
+    point = Comparison("gelu", "ce", 10.0, 12.0, 0.5)
+    compared = {
+        ("catapult", "formula"): ([], []), ("divergent", "formula"): ([point], []),
+        ("divergent", "runs"): ([], []),
+    }  # fmt: skip
+    fig = draw_comparisons(compared, "divergent", ["relu", "gelu"], ["ce"])
+    assert [ax.get_title() for ax in fig.axes] == ["formula", "runs"]
+    assert [tuple(line.get_xydata()[0]) for line in fig.axes[0].lines][:1] == [(10.0, 12.0)]
+    assert [t.get_text() for t in fig.legends[0].get_texts()] == ["gelu", "ce"]
+    plt.close(fig)
 
 
 def test_the_legend_names_each_activation_and_loss(ax) -> None:

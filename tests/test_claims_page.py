@@ -80,6 +80,25 @@ def test_a_link_to_a_claim_that_is_filtered_out_shows_it(page: Page) -> None:
     page.wait_for_function("!document.querySelector('#claim-C20').closest('tr').hidden")
 
 
+@pytest.mark.parametrize("width", [390, 1200])
+def test_on_a_phone_a_claim_s_cells_lie_one_below_the_other_and_are_still_a_table(
+    page: Page, width: int
+) -> None:
+    page.set_viewport_size({"width": width, "height": 800})
+    page.add_style_tag(path=BOOK / "_static" / "nin.css")
+    page.evaluate(
+        "for (const row of document.querySelectorAll('tr')) row.insertCell().textContent = 'found'"
+    )
+    page.get_by_label("Verdict").select_option("differs")
+    assert shown(page) == {c.id for c in ledger() if c.finding.verdict == "differs"}
+    boxes = "row => [...row.cells].map(cell => cell.getBoundingClientRect()).map(r => [r.x, r.y])"
+    cells = page.locator("tr:visible").first.evaluate(boxes)
+    lefts, tops = ({corner[i] for corner in cells} for i in (0, 1))
+    assert (len(lefts), len(tops)) == ((1, 3) if width == 390 else (3, 1))
+    read = page.locator("table").aria_snapshot()
+    assert read.startswith("- table:") and "- row" in read and "- cell" in read
+
+
 def labels(page: str) -> set[str]:
     """Names of the figures and sections of a notebook."""
     found = set()

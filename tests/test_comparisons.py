@@ -7,15 +7,18 @@ import dataclasses
 import numpy as np
 import pytest
 
-from nin.companion.comparisons import against_closed_form, compare, missed
-from nin.studies.borders.forecasts import Forecast
-from nin.studies.borders.prediction import closed_border
+from nin.companion.comparisons import against_closed_form, compare, compare_all, missed
+from nin.companion.forecast_tables import missed_table, ratio_table
+from nin.studies.borders.forecasts import METHODS, Forecast
+from nin.studies.borders.prediction import Curve, closed_border
 from nin.studies.experiments import FIG2, FIG3, Experiment
+
+CURVE = Curve(np.array([1.0, 10.0]), np.array([0.5, 50.0]), np.zeros(2))
 
 
 def forecast(e: Experiment, **borders: list[float]) -> Forecast:
     said = {name: np.array(values) for name, values in borders.items()}
-    return Forecast(e, (0, 1, 2), 42, [], np.ones(3), said, {})
+    return Forecast(e, (0, 1, 2), 42, [CURVE] * 3, np.ones(3), said, {})
 
 
 def test_geometric_means_over_seeds_are_compared() -> None:
@@ -48,6 +51,38 @@ def test_a_border_on_one_side_only_is_lost_and_one_on_neither_is_not() -> None:
     said = {FIG3: some, tanh: none, gelu: none}
     predicted = {e: forecast(e, divergent=values) for e, values in said.items()}
     assert compare(measured, predicted, "noise only", "divergent") == ([], [FIG3, tanh])
+
+
+def test_all_comparisons_are_those_of_each_border_by_each_method() -> None:
+    e = dataclasses.replace(FIG2, width=32)
+    measured = {e: {"catapult": np.full(3, 2.0), "divergent": np.full(3, 4.0)}}
+    predicted = {e: forecast(e, catapult=[1.0] * 3, divergent=[4.0] * 3)}
+    found = compare_all(measured, predicted)
+    assert set(found) == {(b, m) for b in ("catapult", "divergent") for m in METHODS}
+    for (border, method), each in found.items():
+        assert each == compare(measured, predicted, method, border)
+
+
+def test_the_tables_say_how_far_off_a_method_is_and_which_borders_it_misses() -> None:
+    some, none = (dataclasses.replace(FIG2, width=width) for width in (32, 64))
+    measured = {
+        e: {"catapult": np.full(3, 2.0), "divergent": np.full(3, 4.0)} for e in (some, none)
+    }
+    predicted = {
+        some: forecast(some, catapult=[2.0] * 3, divergent=[2.0] * 3),
+        none: forecast(none, catapult=[2.0] * 3, divergent=[np.inf] * 3),
+    }
+    ratios = ratio_table(compare_all(measured, predicted), ["mse", "ce"]).rows()
+    half = [row for row in ratios if row[:3] == ("divergent", "squared error", "noise only")]
+    assert [row[4:] for row in half] == [(1, 1)]  # one network both ways, one on one side only
+    assert half[0][3].startswith("0.25")  # K goes as the square: half of sigma_eps is a quarter
+    silent = [row for row in ratios if row[1] == "cross-entropy"]
+    assert {row[3:] for row in silent} == {("", 0, 0)}
+    found = missed_table(missed(measured, predicted, "noise only", 1.1)).rows()
+    assert [row[:5] for row in found] == [
+        ("squared error", "divergent", e.eta, e.width, 1) for e in (some, none)
+    ]
+    assert [row[7] for row in found] == [pytest.approx(0.25), pytest.approx(np.nan, nan_ok=True)]
 
 
 def test_where_a_method_says_nothing_nothing_is_compared() -> None:

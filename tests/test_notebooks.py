@@ -129,6 +129,16 @@ def test_a_page_refuses_what_papermill_let_pass(extra: dict[str, Any]) -> None:
         read_parameters(namespace | extra)
 
 
+def test_numbers_of_a_page_are_kept_for_its_sentences_and_not_shown(tmp_path: Path) -> None:
+    code = "from nin.companion.pages import glue_numbers\nglue_numbers(a=3, b='1 ± 2')"
+    page = write_page(tmp_path / "page.ipynb", code)
+    run_page(page, {}, page)
+    [a, b] = nbformat.read(page, as_version=4).cells[-1].outputs
+    kept = {o.metadata.scrapbook.name: dict(o.data) for o in (a, b)}
+    mime = "application/papermill.record/text/plain"
+    assert kept == {"a": {mime: "3"}, "b": {mime: "'1 ± 2'"}}
+
+
 def test_a_list_is_empty_only_where_the_page_says_it_may_be() -> None:
     namespace = {"__annotations__": {"K": "list[float]"}, "K": []}
     assert read_parameters(namespace, "K") == SimpleNamespace(K=[])

@@ -11,7 +11,7 @@ import torch
 from scipy.special import expit
 
 from nin.networks.attachment import one_node
-from nin.studies.borders.saturation import outcomes, saturated_share
+from nin.studies.borders.saturation import all_outcomes, outcomes, saturated_share
 from nin.studies.borders.search import first_steps
 from nin.studies.experiments import FIG2
 from nin.studies.study import Shelf, images
@@ -49,6 +49,16 @@ def test_outcomes_are_those_of_the_runs(tmp_path: Path) -> None:
     assert not found.diverged.any()
     assert (found.saturated[1] > found.saturated[0]).all()
     assert (found.accuracy[0] > 0.15).all(), "a little is learned at weak noise"
+
+
+def test_all_outcomes_are_those_of_each_loss_and_activation(tmp_path: Path) -> None:
+    shelf, where = Shelf(tmp_path, ""), ([1.0], [0], 1)
+    found = all_outcomes(TINY, ["mse", "ce"], ["tanh", "relu"], *where, shelf)
+    assert list(found) == ["mse", "ce"] and all(list(f) == ["tanh", "relu"] for f in found.values())
+    for loss, by_activation in found.items():
+        for activation, each in by_activation.items():
+            alone = dataclasses.replace(TINY, loss=loss, activation=activation)
+            np.testing.assert_array_equal(each.growth, outcomes(alone, *where, shelf).growth)
 
 
 def test_a_relu_network_diverges_and_its_accuracy_is_that_of_its_last_weights(

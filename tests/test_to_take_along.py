@@ -2,12 +2,20 @@
 
 from __future__ import annotations
 
+import fnmatch
+import itertools
 import json
+import os
 import re
+import shutil
+import subprocess
+import sys
 import tomllib
+import urllib.request
 from pathlib import Path
 from typing import Any
 
+import pytest
 import yaml
 
 import nin
@@ -69,6 +77,79 @@ def test_the_container_installs_what_the_checks_install() -> None:
     assert packages(read("Dockerfile")) == packages(read(".ci/run"))
     container = json.loads(read(".devcontainer/devcontainer.json"))["build"]
     assert (ROOT / ".devcontainer" / container["dockerfile"]).resolve() == ROOT / "Dockerfile"
+
+
+def instructions(word: str) -> list[str]:
+    """Return what follows a word in the Dockerfile, continued lines joined."""
+    text = re.sub(r"^#.*\n", "", read("Dockerfile"), flags=re.MULTILINE).replace("\\\n", " ")
+    found = [line.partition(" ") for line in text.splitlines() if line.strip()]
+    return [rest.strip() for first, _, rest in found if first == word]
+
+
+def tracked() -> list[str]:
+    if not (ROOT / ".git").exists():
+        pytest.skip("no history here that says what a fresh copy holds")
+    listed = subprocess.check_output(["git", "ls-files", "-z"], cwd=ROOT, text=True)
+    return [name for name in listed.split("\0") if name and (ROOT / name).exists()]
+
+
+def test_the_container_copies_all_that_is_tracked() -> None:
+    assert instructions("COPY") == [". ."]
+    for pattern in read(".dockerignore").split():
+        plain = pattern.removeprefix("**/")
+        for name in tracked():
+            parts = name.split("/")
+            seen = parts if pattern != plain else parts[:1]
+            assert not fnmatch.filter(seen, plain), f"{name} would not be copied"
+
+
+def test_the_container_s_steps_are_ones_that_a_fresh_copy_can_take(tmp_path: Path) -> None:
+    """Rehearsed: make goes through what it would do, from no environment to the built pages."""
+    for name in ("Makefile", "requirements.txt", "requirements.lock", "pyproject.toml"):
+        shutil.copy(ROOT / name, tmp_path)
+    steps = [step for step in instructions("RUN") if "apt-get" not in step]
+    assert steps == ["make book"]
+    plain = {k: v for k, v in os.environ.items() if not k.startswith("MAKE")}
+    rehearsed = subprocess.run(
+        ["bash", "-c", steps[0]], cwd=tmp_path, env=plain | {"MAKEFLAGS": "--dry-run"},
+        capture_output=True, text=True, check=False,
+    )  # fmt: skip
+    assert rehearsed.returncode == 0, rehearsed.stderr
+    said = rehearsed.stdout
+    for a, b in itertools.pairwise(
+        [
+            "-m venv",
+            "--require-hashes",
+            "--editable .",
+            "-m nin data",
+            "-m nin figures",
+            "build book",
+        ]
+    ):
+        assert 0 < said.index(a) < said.index(b), f"{a} before {b}"
+
+
+def test_the_container_serves_the_built_pages_at_the_port_that_is_forwarded(
+    built_book: Path,
+) -> None:
+    [command], [port] = instructions("CMD"), instructions("EXPOSE")
+    *words, last = json.loads(command)
+    forwarded = json.loads(read(".devcontainer/devcontainer.json"))["forwardPorts"]
+    assert [last] == [port] == [str(p) for p in forwarded]
+    words[0] = sys.executable
+    with subprocess.Popen(
+        [*words, "0", "--bind", "127.0.0.1"], cwd=built_book.parents[1], text=True,
+        env=os.environ | {"PYTHONUNBUFFERED": "1"},
+        stdout=subprocess.PIPE, stderr=subprocess.DEVNULL,
+    ) as server:  # fmt: skip
+        try:
+            assert server.stdout is not None
+            free = re.search(r"port (\d+)", server.stdout.readline())
+            assert free is not None
+            with urllib.request.urlopen(f"http://127.0.0.1:{free[1]}/index.html") as page:
+                assert page.read() == (built_book / "index.html").read_bytes()
+        finally:
+            server.terminate()
 
 
 def test_the_workflow_runs_the_checks_and_publishes_what_they_built() -> None:

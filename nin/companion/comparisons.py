@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from nin.runs.averages import middle
-from nin.studies.borders.forecasts import Forecast
+from nin.studies.borders.forecasts import METHODS, Forecast
 from nin.studies.borders.prediction import closed_border
 from nin.studies.experiments import Experiment
 
@@ -67,6 +67,22 @@ def compare(
         elif np.isfinite(there) != np.isfinite(here):
             lost.append(e)
     return points, lost
+
+
+Compared = dict[tuple[str, str], tuple[list[Comparison], list[Experiment]]]
+"""What `compare` returns, by border and method."""
+
+
+def compare_all(
+    measured: Mapping[Experiment, Mapping[str, np.ndarray]],
+    predicted: Mapping[Experiment, Forecast],
+) -> Compared:
+    """Compare both upper borders with what each method says of them; arguments as for `compare`."""
+    return {
+        (border, method): compare(measured, predicted, method, border)
+        for border in ("catapult", "divergent")
+        for method in METHODS
+    }
 
 
 def missed(

@@ -29,6 +29,14 @@ class LocalPower:
     value: float
     err: float
 
+    def text(self) -> str:
+        """Return the power with its error for a sentence.
+
+        >>> LocalPower(0.5, 1.0, 2.0, -2.0, 0.05).text()
+        '−2.00 ± 0.05'
+        """
+        return f"{self.value:.2f} ± {self.err:.2f}".replace("-", "−")
+
 
 def measured_powers(sigma_eps: np.ndarray, tau: Mapping[float, np.ndarray]) -> list[LocalPower]:
     """Return the local powers where all seeds fall so far at both strengths.

@@ -17,6 +17,7 @@ from tempfile import TemporaryDirectory
 from types import SimpleNamespace
 from typing import Any
 
+import myst_nb
 import nbformat
 import papermill
 
@@ -75,6 +76,12 @@ def shelf_for(p: SimpleNamespace, shelf: Shelf) -> Shelf:
         executor=cluster(p.scheduler) if p.scheduler else None,
         workers=p.workers or None,
     )
+
+
+def glue_numbers(**numbers: object) -> None:
+    """Keep what a page found for its sentences, which show it by the role ``glue:text``."""
+    for name, number in numbers.items():
+        myst_nb.glue(name, number, display=False)
 
 
 def check_parameters(given: Mapping[str, Any], known: Mapping[str, str]) -> dict[str, Any]:

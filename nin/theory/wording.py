@@ -97,7 +97,7 @@ ENTRIES: tuple[Entry[str], ...] = (
         "times as long as learning takes.",
         slip=Slip.INCOMPLETE,
         why="The term that restores is the one that is weak in the decoupled phase.",
-        page="phases#outcome-census",
+        page="decoupled#footnote-5",
         test=_CLAIM,
     ),
     _words(
@@ -109,7 +109,7 @@ ENTRIES: tuple[Entry[str], ...] = (
         r"one that survives, and where it is $w_\mathrm{NI}$, $w^{(1)}$ is pressed towards zero.",
         slip=Slip.INCOMPLETE,
         why="The dynamics of the noise alone is symmetric in its two weights.",
-        page="phases#outcome-census",
+        page="where_weights_end#outcome-census",
         test=_CLAIM,
     ),
     _words(
@@ -142,7 +142,7 @@ ENTRIES: tuple[Entry[str], ...] = (
         rf"$\tau_\mathrm{{noise}} = {_TAU_NOISE}$ and $\tau_\mathrm{{loss}} = {_TAU_LOSS}$, at the "
         r"weights of $t = 0$, in flow time; divided by $\eta$ they are in steps.",
         slip=Slip.INCOMPLETE,
-        page="timescales#tau-ratio",
+        page="two_times#tau-ratio",
         test="test_theory_errata.py::test_decay_times_are_those_of_the_first_steps",
     ),
     _words(

@@ -127,7 +127,7 @@ def _border_over(derived: np.ndarray, options: dict[str, Any], sigma_x: float) -
     "Other outcomes, such as a noise weight that decays without an effect on the data weights, do "
     "not matter empirically.",
     "footnote 6",
-    "phases#outcome-census",
+    "where_weights_end#outcome-census",
 )
 def other_outcomes() -> Finding:
     """Count catapults after which the weights have swapped roles, and decays without an effect."""

@@ -70,7 +70,7 @@ def _near(values: Array, stated: float) -> bool:
     "C6-LIN",
     "Loss and noise weight of the linear model evolve exponentially, with one time scale each.",
     "App. D, below Eq. (25)",
-    "timescales#fig-tau",
+    "two_times#fig-tau",
 )
 def exponential_with_one_time() -> Finding:
     """Compare the time in which each falls to 1/e with what its first rate promises."""
@@ -101,7 +101,7 @@ def exponential_with_one_time() -> Finding:
     "The loss falls according to the trace of the full Hessian, the noise weight according to that "
     "of the local one.",
     "Sec. 4, App. D",
-    "timescales#tau-ratio",
+    "two_times#tau-ratio",
 )
 def rates_by_traces() -> Finding:
     """Measure both rates by SGD and divide by the traces; prove the factors."""
@@ -128,7 +128,7 @@ def rates_by_traces() -> Finding:
     "The time scales of noise weight and loss differ by a factor and by the weight of the first "
     "layer.",
     "Sec. 4",
-    "timescales#fig-tau",
+    "two_times#fig-tau",
 )
 def ratio_of_times() -> Finding:
     """Compare the measured ratio of the times with 2 (sigma_x/sigma_eps)^2 (1 + (w0/w1)^2)."""

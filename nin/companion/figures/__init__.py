@@ -5,6 +5,7 @@ from nin.companion.figures.border_bars import (
     add_legend,
     draw_borders,
     draw_comparison,
+    draw_comparisons,
     draw_outcomes,
 )  # fmt: skip
 from nin.companion.figures.border_dots import (
@@ -40,10 +41,10 @@ from nin.companion.figures.style import NEXT, NIW, PHASE_COLORS, SIGMA_EPS, TEST
 __all__ = [
     "ACTIVATION_COLORS", "NEXT", "NIW", "PHASE_COLORS", "SIGMA_EPS", "TEST", "TRAIN",
     "VERDICT_STYLES", "add_legend", "add_ratio_legend", "add_slope_legend", "add_verdict_legend",
-    "draw_beyond", "draw_bias", "draw_borders", "draw_choices", "draw_comparison", "draw_costs",
-    "draw_curvatures", "draw_decays", "draw_falls", "draw_first_steps", "draw_halving",
-    "draw_ledger", "draw_loss_rates", "draw_memories", "draw_outcomes", "draw_phase_bar",
-    "draw_phases", "draw_powers", "draw_pulls", "draw_ratios", "draw_roc", "draw_sight",
-    "draw_slopes", "draw_spreads", "draw_times", "draw_told", "draw_two_bars", "draw_window",
-    "use_style",
+    "draw_beyond", "draw_bias", "draw_borders", "draw_choices", "draw_comparison",
+    "draw_comparisons", "draw_costs", "draw_curvatures", "draw_decays", "draw_falls",
+    "draw_first_steps", "draw_halving", "draw_ledger", "draw_loss_rates", "draw_memories",
+    "draw_outcomes", "draw_phase_bar", "draw_phases", "draw_powers", "draw_pulls", "draw_ratios",
+    "draw_roc", "draw_sight", "draw_slopes", "draw_spreads", "draw_times", "draw_told",
+    "draw_two_bars", "draw_window", "use_style",
 ]  # fmt: skip

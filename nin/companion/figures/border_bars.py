@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
+import matplotlib.pyplot as plt
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.axis import Axis
@@ -11,7 +12,7 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
 
-from nin.companion.comparisons import Comparison
+from nin.companion.comparisons import Compared, Comparison
 from nin.companion.figures.style import PHASE_COLORS
 from nin.runs.phases import Phase
 from nin.studies.borders.saturation import Outcomes
@@ -89,6 +90,27 @@ def draw_comparison(ax: Axes, points: Sequence[Comparison]) -> None:
     for axis in (ax.xaxis, ax.yaxis):
         _plain_ticks(axis)
     ax.set(xlabel=r"predicted $\sigma_\epsilon$", ylabel=r"measured $\sigma_\epsilon$")
+
+
+def draw_comparisons(
+    compared: Compared, border: str, activations: Sequence[str], losses: Sequence[str]
+) -> Figure:
+    """Draw a border as measured against each method's prediction, a panel for each.
+
+    Args:
+        compared: From `nin.companion.comparisons.compare_all`.
+        border: ``"catapult"`` or ``"divergent"``.
+        activations: In the order of the legend, which leaves out what no border was compared for.
+        losses: In the order of the legend.
+    """
+    methods = [method for there, method in compared if there == border]
+    fig, axes = plt.subplots(1, len(methods), figsize=(8.2, 3.3), squeeze=False)
+    for ax, method in zip(axes[0], methods, strict=True):
+        draw_comparison(ax, compared[border, method][0])
+        ax.set_title(method)
+    drawn = {q.activation for points, _ in compared.values() for q in points}
+    add_legend(fig, [a for a in activations if a in drawn], losses)
+    return fig
 
 
 def draw_outcomes(

@@ -119,6 +119,28 @@ def outcomes(
     return Outcomes(np.array(strengths), **columns, made=together([one["made"] for one in found]))
 
 
+def all_outcomes(
+    start: Experiment,
+    losses: Sequence[str],
+    activations: Sequence[str],
+    sigma_eps: Sequence[float],
+    seeds: Sequence[int],
+    epochs: int,
+    shelf: Shelf,
+) -> dict[str, dict[str, Outcomes]]:
+    """Return `outcomes` by loss and activation, of an experiment with these in place of its own."""
+    return {
+        loss: {
+            activation: outcomes(
+                dataclasses.replace(start, loss=loss, activation=activation),
+                sigma_eps, seeds, epochs, shelf,
+            )
+            for activation in activations
+        }
+        for loss in losses
+    }  # fmt: skip
+
+
 def _outcomes(asked: Saturating, shelf: Shelf) -> dict[str, Any]:
     e = asked.experiment
     stem = f"outcomes-{e.loss}-{e.activation}-epochs{e.epochs}-seed{e.seed}"
