@@ -44,7 +44,7 @@ figures: data  ## execute the heavy pages again where their code or parameters c
 
 bench: data  ## measure the training loop and the linear model against other loops
 	$(PIP) install --requirement benchmarks/requirements.txt
-	set -o pipefail; for part in run linear live node; do \
+	set -o pipefail; for part in run spread linear live node; do \
 	  $(BIN)/python benchmarks/$$part.py || exit; done | tee build/measured.txt
 	mv build/measured.txt benchmarks/measured.txt
 

@@ -1,15 +1,17 @@
 """Samples per second of our training loop beside its bound and beside other loops.
 
-Everything is measured in one run, in turn, each contender in a process of its own with one thread;
-two processes at once, so that the figures are those of a machine with both cores at work. What to
-read are the ratios: absolute speeds change with the machine and the hour.
+Each contender has a process of its own with one thread; two such processes at once, so that the
+figures are those of a machine with both cores at work. In each the contender and the bound take
+turns, both warm, over as many samples; times are the processor's and the best round counts, so that
+other work on the machine counts little. What to read are the ratios to the bound of the same
+process: absolute speeds change with the machine and the hour.
 
-    python benchmarks/run.py [--seconds 5] [--rounds 3] [--only fig1|fig2]
+    python benchmarks/run.py [--seconds 10] [--rounds 3] [--only fig1|fig2]
 
 Contenders:
   bound      the bare matrix products of one step, forward and backward, into arrays made before
   nin        `nin.train` on one run: batches, noise, loss, update, logs
-  nin R=4    the same on four runs in lock-step, samples of all runs counted
+  nin R=8    the same on eight runs in lock-step, samples of all runs counted
   nin bf16   the same on one run with precision="bf16"
   dataloader the loop one would write first: DataLoader over torchvision's FashionMNIST with
              ToTensor and Normalize, nn.Module, torch.optim.SGD, .item() at each step
@@ -20,8 +22,10 @@ Contenders:
 from __future__ import annotations
 
 import argparse
+import functools
 import itertools
 import json
+import math
 import os
 import resource
 import statistics
@@ -37,7 +41,7 @@ NETS = ("fig1", "fig2")
 def main() -> None:
     """Measure every contender for both networks and print the table."""
     parser = argparse.ArgumentParser(description=__doc__.split("\n", 1)[0])
-    parser.add_argument("--seconds", type=float, default=5.0, help="per contender and round")
+    parser.add_argument("--seconds", type=float, default=10.0, help="per contender and round")
     parser.add_argument("--rounds", type=int, default=3, help="times each contender is measured")
     parser.add_argument("--only", choices=NETS, help="one network only")
     parser.add_argument("--worker", nargs=2, metavar=("NET", "CONTENDER"), help=argparse.SUPPRESS)
@@ -50,14 +54,11 @@ def main() -> None:
     made = provenance("cpu")
     print(f"{made['device']}, torch {made['torch']}, commit {made['commit']}, {made['utc']} UTC")
     for net in [options.only] if options.only else NETS:
-        speeds: dict[str, list[float]] = {name: [] for name in CONTENDERS}
-        memory = dict.fromkeys(CONTENDERS, 0.0)
+        found: dict[str, list[dict[str, float]]] = {name: [] for name in CONTENDERS}
         for _ in range(options.rounds):
             for name in CONTENDERS:
-                for result in side_by_side(net, name, options.seconds):
-                    speeds[name].append(result["samples_per_second"])
-                    memory[name] = max(memory[name], result["peak_gb"])
-        report(net, speeds, memory)
+                found[name] += side_by_side(net, name, options.seconds)
+        report(net, found)
 
 
 def side_by_side(net: str, contender: str, seconds: float) -> list[dict[str, float]]:
@@ -74,41 +75,56 @@ def side_by_side(net: str, contender: str, seconds: float) -> list[dict[str, flo
     return [json.loads(output.splitlines()[-1]) for output in outputs]
 
 
-def report(net: str, speeds: dict[str, list[float]], memory: dict[str, float]) -> None:
+def report(net: str, found: dict[str, list[dict[str, float]]]) -> None:
     """Print a contender's median speed per core and its ratios to the bound and the first loop."""
-    median = {name: statistics.median(values) for name, values in speeds.items()}
-    print(f"\n{net}: {DESCRIPTIONS[net]}; {len(speeds['nin'])} measurements each")
+    print(f"\n{net}: {DESCRIPTIONS[net]}; {len(found['nin'])} measurements each")
     print(
         f"{'':12}{'samples/s/core':>16}{'min - max':>18}{'/ bound':>9}{'/ dataloader':>14}{'GB':>7}"
     )
-    for name, values in speeds.items():
+    slow = statistics.median(m["speed"] for m in found["dataloader"])
+    for name, measured in found.items():
+        speeds = [m["speed"] for m in measured]
+        speed, of_bound = statistics.median(speeds), statistics.median(m["of"] for m in measured)
         print(
-            f"{name:12}{median[name]:16,.0f}{min(values):9,.0f} -{max(values):7,.0f}"
-            f"{median[name] / median['bound']:9.2f}{median[name] / median['dataloader']:14.2f}"
-            f"{memory[name]:7.2f}",
+            f"{name:12}{speed:16,.0f}{min(speeds):9,.0f} -{max(speeds):7,.0f}"
+            f"{of_bound:9.2f}{speed / slow:14.2f}{max(m['gb'] for m in measured):7.2f}",
             flush=True,
         )
 
 
 def measure(net: str, contender: str, seconds: float) -> dict[str, float]:
-    """Warm a contender up, time it for `seconds`, return its speed and peak memory."""
+    """Let a contender and the bound take turns for `seconds` at least, both warm.
+
+    Returns:
+        Samples per second of the contender's best round, what that is of the bound's best, and
+        peak memory.
+    """
     import torch  # noqa: PLC0415  (only the workers need it)
 
     torch.set_num_threads(1)
-    run = CONTENDERS[contender](net)
-    run()
-    samples, start = 0, time.perf_counter()
-    while (elapsed := time.perf_counter() - start) < seconds:
-        samples += run()
+    bare, run = bound(net), CONTENDERS[contender](net)
+    samples = run()
+    bare(samples)
+    own, least, end = math.inf, math.inf, time.perf_counter() + seconds
+    while time.perf_counter() < end:
+        least = min(least, seconds_of(lambda: bare(samples)))
+        own = min(own, seconds_of(run))
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20
-    return {"samples_per_second": samples / elapsed, "peak_gb": peak}
+    return {"speed": samples / own, "of": least / own, "gb": peak}
+
+
+def seconds_of(run: Callable[[], object]) -> float:
+    """Return the processor's time of a call."""
+    before = time.process_time()
+    run()
+    return time.process_time() - before
 
 
 # Each contender below returns a function that trains some whole pieces and returns their samples.
 
 
-def bound(net: str) -> Callable[[], int]:
-    """The step's matrix products alone."""
+def bound(net: str) -> Callable[[int], int]:
+    """The step's matrix products alone, for as many samples as it is told."""
     import torch  # noqa: PLC0415
 
     e = _experiment(net)
@@ -118,24 +134,28 @@ def bound(net: str) -> Callable[[], int]:
     inputs = [torch.randn(e.batch_size, size) for size in sizes]
     outputs = [torch.empty_like(x) for x in inputs]
 
-    def run() -> int:
-        for _ in range(10):
+    def run(samples: int) -> int:
+        steps = max(1, round(samples / e.batch_size))
+        for _ in range(steps):
             for i, w in enumerate(weights):
                 torch.mm(inputs[i], w.T, out=outputs[i + 1])
             for i in reversed(range(len(weights))):
                 torch.mm(inputs[i + 1].T, inputs[i], out=gradients[i])
                 if i:
                     torch.mm(inputs[i + 1], weights[i], out=outputs[i])
-        return 10 * e.batch_size
+        return steps * e.batch_size
 
     return run
 
 
 def ours(net: str, runs: int = 1, precision: str = "float32") -> Callable[[], int]:
-    """`nin.train` as it is, over a part of the data that makes short epochs."""
+    """`nin.train` in the middle of a run, over epochs enough for its start to count little."""
+    from nin.networks.log import DENSE_STEPS  # noqa: PLC0415
     from nin.networks.training import train  # noqa: PLC0415
 
-    e, data = _experiment(net), _data()
+    e = _experiment(net)
+    data = _data(max(10 * e.batch_size, SUBSET // runs))
+    epochs = max(1, 100 * e.batch_size // (runs * len(data.train_x)))
     models = [e.network() for _ in range(runs)]
 
     def run() -> int:
@@ -145,12 +165,13 @@ def ours(net: str, runs: int = 1, precision: str = "float32") -> Callable[[], in
             loss=e.criterion(),
             eta=e.eta,
             batch_size=e.batch_size,
-            epochs=1,
+            epochs=epochs,
+            first_epoch=-(-DENSE_STEPS * e.batch_size // len(data.train_x)),
             precision=precision,
             evaluations=0,
             progress=False,
         )
-        return runs * len(data.train_x)
+        return runs * epochs * len(data.train_x)
 
     return run
 
@@ -267,9 +288,9 @@ def keras(net: str) -> Callable[[], int]:
 SUBSET = 10_000
 """Training samples in use: an epoch is then short enough to repeat, long beside its start."""
 CONTENDERS: dict[str, Callable[[str], Callable[[], int]]] = {
-    "bound": bound,
+    "bound": lambda net: functools.partial(bound(net), SUBSET),
     "nin": ours,
-    "nin R=4": lambda net: ours(net, runs=4),
+    "nin R=8": lambda net: ours(net, runs=8),
     "nin bf16": lambda net: ours(net, precision="bf16"),
     "dataloader": dataloader,
     "lightning": lightning,
@@ -296,11 +317,11 @@ def _criterion(net: str):
     return lambda z, y: F.mse_loss(z, F.one_hot(y, 10).float())
 
 
-def _data():
+def _data(n: int = SUBSET):
     from nin.networks.data import Dataset, load  # noqa: PLC0415
 
     data = load()
-    return Dataset(data.train_x[:SUBSET], data.train_y[:SUBSET], data.val_x[:100], data.val_y[:100])
+    return Dataset(data.train_x[:n], data.train_y[:n], data.val_x[:100], data.val_y[:100])
 
 
 if __name__ == "__main__":

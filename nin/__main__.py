@@ -228,12 +228,15 @@ def _export(options: argparse.Namespace) -> None:
     from nin.companion.claims.ledger import ledger  # noqa: PLC0415
     from nin.companion.export import export_records, export_verdicts  # noqa: PLC0415
 
-    count = export_records(options.folder, options.results)
+    count, claims = export_records(options.folder, options.results), ledger()
     print(
-        f"{count} records are in {options.folder / 'records'}; computing the verdicts ...",
+        f"{count} records are in {options.folder / 'records'}; {len(claims)} verdicts come next, "
+        "which takes minutes the first time",
         flush=True,
     )
-    export_verdicts(options.folder, ledger())
+    for done, c in enumerate(claims, 1):
+        print(f"{done}/{len(claims)} {c.id}: {c.finding.verdict}", file=sys.stderr, flush=True)
+    export_verdicts(options.folder, claims)
     print(f"records and verdicts are in {options.folder}")
 
 

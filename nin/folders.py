@@ -36,6 +36,13 @@ RESULTS = Path(os.environ.get("NIN_RESULTS") or HOME / "results").expanduser().a
 """Where records lie if no other folder is named: ``$NIN_RESULTS``, or ``results`` of the project or
 of the user."""
 
+FINDINGS = (
+    CHECKOUT / "build" / "findings"
+    if CHECKOUT
+    else platformdirs.user_cache_path(DISTRIBUTION, appauthor=False) / "findings"
+)
+"""Where verdicts are kept for the next time if ``$NIN_FINDINGS`` does not name another folder."""
+
 
 def how_to_make(page: str) -> str:
     """Say what makes a missing record.

@@ -139,12 +139,12 @@ def test_what_is_on_record_goes_along_and_is_not_made_again(
     asked = Searching(TINY2, 4)
     here = Shelf(only_here, "a_page", executor=executor)
     first = Trials(asked, here)
-    low, high = (TINY2.at(K).sigma_eps for K in K_RANGE["mse"])
+    low = TINY2.at(K_RANGE["mse"][0]).sigma_eps
     first.look(low)
     find_borders([TINY2], ["surge"], [0], 4, here, **WHERE)
     there = Trials(asked, here)
     assert there._at[float(f"{low:.6g}")] == first._at[float(f"{low:.6g}")]
-    assert float(f"{high:.6g}") in there.found or len(there.found) == 1
+    assert len(there.found) > 1
 
 
 @needs_proc

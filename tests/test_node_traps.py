@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import copy
+import warnings
+
 import numpy as np
 import pytest
 import torch
@@ -9,7 +12,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 from torch.utils.checkpoint import checkpoint
 
-from nin.networks.attachment import NOISE_LAWS, attach
+from nin.networks.attachment import NOISE_LAWS, attach, detach
 from nin.networks.seeds import generator
 
 N = 6
@@ -125,6 +128,59 @@ def test_torch_fx_is_told_to_come_first() -> None:
     attach(model, "0.0", 1.0)
     with pytest.raises(ValueError, match=r"torch\.fx records .* attach to the network that it re"):
         torch.fx.symbolic_trace(model)
+
+
+class Twice(nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        self.top, self.head = nn.Linear(4, 4), nn.Linear(4, 3)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.head(self.top(self.top(x)))
+
+
+@pytest.mark.shows("torch.fx")
+def test_a_layer_at_the_top_that_torch_fx_has_recorded_injects_nothing_else_in_silence() -> None:
+    """Nobody calls the network then, so two calls of the layer would be two passes."""
+    model = Twice()
+    attach(model, "top", 1.0)
+    traced = torch.fx.symbolic_trace(model)
+    with pytest.raises(ValueError, match=r"torch\.fx records .* attach to the network that it re"):
+        traced(X)
+    assert torch.equal(traced.eval()(X), model.eval()(X))
+
+
+@pytest.mark.shows("torch.fx")
+def test_a_network_that_torch_fx_returned_takes_a_node_with_one_noise_a_pass() -> None:
+    outs, model = [], Twice()
+    for net in (model, torch.fx.symbolic_trace(copy.deepcopy(model))):
+        attach(net, "top", 1.0, init_std=1.0)
+        torch.manual_seed(1)
+        outs.append(net(X))
+    assert torch.equal(*outs)
+
+
+@pytest.mark.shows("torch.export, torch.jit")
+@pytest.mark.parametrize("training", [True, False])
+def test_torch_jit_script_is_refused_and_what_its_error_names_works(training: bool) -> None:
+    model = network()
+    attach(model, "0", 1.0, init_std=1.0)
+    model.train(training)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # torch.jit is deprecated, and traces tell of Python's len
+        with pytest.raises(
+            ValueError, match=r"torch\.jit\.script .* torch\.export or torch\.jit\.tr"
+        ):
+            torch.jit.script(model)
+        traced = torch.jit.trace(model, X, check_trace=False)  # which would compare two noises
+        exported = torch.export.export(model, (X,)).module()
+        outs = []
+        for call in (model, traced, exported):
+            torch.manual_seed(1)
+            outs.append(call(X))
+        assert torch.equal(outs[0], outs[1]) and torch.equal(outs[0], outs[2])
+        detach(model)
+        torch.jit.script(model)(X)
 
 
 # ---- exchanged layers, taken names, numbers that cannot be

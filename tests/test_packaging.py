@@ -63,6 +63,7 @@ def anywhere(installed: Path, tmp_path: Path) -> dict[str, object]:
     data = os.environ.get("NIN_DATA") or str(DATA)
     own = {"PYTHONPATH": str(installed), "HOME": str(tmp_path), "NIN_DATA": data}
     own |= {"XDG_DATA_HOME": str(tmp_path / "share"), "CI": "true"}
+    own |= {"XDG_CACHE_HOME": str(tmp_path / ".cache"), "NIN_FINDINGS": ""}
     return {"cwd": tmp_path / "work", "env": os.environ | own}
 
 
@@ -168,7 +169,7 @@ def test_an_installed_package_writes_to_the_user_s_folder_alone(
 
 
 def test_an_installed_package_says_where_pages_and_records_are(
-    installed: Path, anywhere: dict[str, object]
+    installed: Path, anywhere: dict[str, object], tmp_path: Path
 ) -> None:
     script, env = installed / "bin" / "nin", anywhere["env"]
     found = done(script, "figures", **anywhere)
@@ -182,3 +183,5 @@ def test_an_installed_package_says_where_pages_and_records_are(
     found = done(script, "claims", "C20", **with_records)
     assert found.returncode == 0, found.stdout
     assert "reproduced" in found.stdout
+    [kept] = (tmp_path / ".cache" / DISTRIBUTION / "findings").iterdir()  # for the next time
+    assert kept.name.startswith("C20-")

@@ -205,7 +205,8 @@ def agree(kind: tuple[Callable[[], nn.Module], Inputs, Tensor, Any, Peer]) -> No
     make, x, y, loss, peer = kind
     torch.manual_seed(0)
     model = make()
-    twin = copy.deepcopy(model)
+    torch.manual_seed(0)
+    twin = make()
     history = fit(model, x, y, loss=loss)
     # float32 rounding in numbers of order 1 over nine steps
     np.testing.assert_allclose(history.loss, by_hand(twin, x, y, peer), rtol=2e-5)
@@ -388,6 +389,59 @@ def test_networks_that_compute_their_weights_or_are_compiled_train_as_in_a_plain
             fit(model, x, y)
         ends.append(nodes(model)["0"].w_ni.detach())
     torch.testing.assert_close(*ends, rtol=1e-5, atol=1e-6)  # float32 sums in another order
+
+
+def doubled(_: nn.Module, _x: Any, z: Tensor) -> Tensor:
+    return 2 * z
+
+
+def halved(_: nn.Module, x: tuple[Tensor]) -> tuple[Tensor]:
+    return (x[0] / 2,)
+
+
+CHANGES: dict[str, Callable[[MLP], object]] = {
+    "a hook": lambda m: m.linear(1).register_forward_hook(doubled),
+    "a hook beside the node": lambda m: m.linear(0).register_forward_hook(doubled),
+    "a pre-hook": lambda m: m.linear(1).register_forward_pre_hook(halved),
+    "a pre-hook of the whole": lambda m: m.register_forward_pre_hook(halved),
+    "pruned weights": lambda m: prune.l1_unstructured(m.layers[1], "weight", 0.5),
+    "parametrised weights": lambda m: nn.utils.parametrize.register_parametrization(
+        m.layers[1], "weight", nn.Tanh()
+    ),
+}
+
+
+@pytest.mark.parametrize("change", CHANGES)
+def test_hooks_on_an_mlp_do_in_training_what_they_do_in_a_plain_loop(change: str) -> None:
+    def make() -> nn.Module:
+        model = MLP(4, 8, 1, 3)
+        CHANGES[change](model)
+        return noisy(model, "layers.0")
+
+    agree((make, randn(N, 4), whole(3, N), "ce", F.cross_entropy))
+    with pytest.raises(ValueError, match="for an MLP as it was made, without hooks"):
+        fit(make(), randn(N, 4), whole(3, N), precision="bf16")
+
+
+def test_an_mlp_with_a_hook_that_only_looks_has_the_bits_of_any_other_network() -> None:
+    class Other(MLP):
+        pass
+
+    looked, ends = [], []
+    for kind in (MLP, Other):
+        model = noisy(kind(4, 8, 2, 3), "layers.0")
+        if kind is MLP:
+            model.register_forward_hook(lambda *_: looked.append(1))
+        ends.append([fit(model, randn(N, 4), whole(3, N)).loss, *model.state_dict().values()])
+    assert looked
+    assert all(np.array_equal(a, b) for a, b in zip(*ends, strict=True))
+
+
+def test_networks_with_unlike_hooks_are_refused() -> None:
+    pair = [noisy(perceptron(), "0") for _ in range(2)]
+    pair[1].register_forward_hook(doubled)
+    with pytest.raises(ValueError, match=r"differ in layers .*at 'the top' in hooks"):
+        fit(pair, randn(N, 4), whole(3, N))
 
 
 @pytest.mark.parametrize(

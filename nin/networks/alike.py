@@ -9,7 +9,7 @@ from typing import Any
 
 from torch import Tensor, nn
 
-from nin.networks.injection import NoiseInjection
+from nin.networks.attachment import NoiseInjection, own_hooks
 from nin.networks.module_stack import computed_tensors
 
 _OF_ALL = set(vars(nn.Module())) | {"training"}
@@ -55,7 +55,8 @@ def _options(module: nn.Module) -> dict[str, Any]:
     if isinstance(module, NoiseInjection):
         return {"axes": module.axes}  # all else may differ from run to run
     left = computed_tensors(module)
-    return {k: v for k, v in vars(module).items() if k not in _OF_ALL and k not in left}
+    own = {k: v for k, v in vars(module).items() if k not in _OF_ALL and k not in left}
+    return own | {"hooks": own_hooks(module)}
 
 
 def _same(a: Any, b: Any) -> bool:

@@ -6,6 +6,7 @@ import functools
 import itertools
 import math
 import sys
+from collections.abc import Callable
 
 import torch
 from torch import Tensor, nn
@@ -18,6 +19,7 @@ from nin.networks.injection import NOISE_LAWS, NoiseInjection
 
 __all__ = [
     "NOISE_LAWS", "NoiseInjection", "attach", "detach", "find_node", "node_of", "nodes", "one_node",
+    "own_hooks",
 ]  # fmt: skip
 _SIZES = ("out_features", "out_channels", "num_features", "num_channels", "embedding_dim", "nf")
 _WRAPPERS = {"DataParallel", "DistributedDataParallel", "FullyShardedDataParallel", "FSDPModule"}
@@ -135,6 +137,14 @@ def node_of(layer: nn.Module) -> NoiseInjection | None:
     """Return the node that is attached to a layer, or None."""
     node = getattr(layer, "nin", None)
     return node if isinstance(node, NoiseInjection) else None
+
+
+def own_hooks(module: nn.Module) -> list[Callable[..., object]]:
+    """Return the hooks of a module that belong to no node: what it does beside its `forward`."""
+    kinds = ("_forward_pre_hooks", "_forward_hooks", "_backward_pre_hooks", "_backward_hooks")
+    hooks = [hook for kind in kinds for hook in getattr(module, kind).values()]
+    owners = [getattr(getattr(hook, "func", hook), "__self__", None) for hook in hooks]
+    return [h for h, of in zip(hooks, owners, strict=True) if not isinstance(of, NoiseInjection)]
 
 
 def find_node(model: nn.Module) -> tuple[str, NoiseInjection] | None:

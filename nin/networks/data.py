@@ -103,6 +103,9 @@ def each(x: Inputs, call: Callable[[Tensor], Tensor]) -> Inputs:
 
 def take(x: Inputs, index: Tensor | int | slice | tuple[int, slice]) -> Inputs:
     """Return the inputs at places of their first axis."""
+    if isinstance(index, Tensor):  # a third of the time of v[index]
+        rows = index.flatten()
+        return each(x, lambda v: v.index_select(0, rows).view(*index.shape, *v.shape[1:]))
     return each(x, lambda v: v[index])
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import sys
 from collections.abc import Callable, Mapping
-from typing import Any
+from typing import Any, NoReturn
 
 import torch
 from torch import Tensor, nn
@@ -52,6 +52,10 @@ NOISE_LAWS: dict[str, Law] = {
 Without a generator they come from the one that PyTorch keeps for the device.
 """
 _REMEMBERED = 10_000  # calls whose noise a recomputation may still ask for
+_NOT_IN_FX = (
+    "torch.fx records the layers of a network without its noise: attach to the network that it "
+    "returns"
+)
 
 
 class NoiseInjection(nn.Module):
@@ -250,6 +254,8 @@ class NoiseInjection(nn.Module):
                 f"returns a {type(z).__name__}: name another layer"
             )
         if self._outermost is None and self.training:  # nobody called the network
+            if not torch.compiler.is_compiling() and _is_called_by_fx():
+                raise ValueError(_NOT_IN_FX)
             self._input = first_tensor(inputs)
             try:
                 return self(z)
@@ -290,10 +296,7 @@ class NoiseInjection(nn.Module):
         if out is None and sys.exc_info()[0] is not None:
             return
         if isinstance(out, torch.fx.Proxy):
-            raise ValueError(
-                "torch.fx records the layers of a network without its noise: attach to the "
-                "network that it returns"
-            )
+            raise ValueError(_NOT_IN_FX)
         if not self._was_called and any(m is self for m in part.modules()):
             raise ValueError(
                 f"the layer of {self} was not called in a forward pass of the "
@@ -306,6 +309,14 @@ class NoiseInjection(nn.Module):
                     f"the network turns {tuple(x.shape)} into {shape}, so that samples seem to lie "
                     "on the second axis of its input: say batch_dim=... of the layer"
                 )
+
+    def __prepare_scriptable__(self) -> NoReturn:
+        """Refuse `torch.jit.script`, which asks here first."""
+        raise ValueError(
+            "torch.jit.script compiles source and cannot compile the hooks through which a node "
+            "sees a pass: use torch.export or torch.jit.trace, which record one, or script the "
+            "network after nin.detach"
+        )
 
     # ---- what a checkpoint holds
 
@@ -425,6 +436,15 @@ class _Missing(str):
 def _is_backward() -> bool:
     """Tell whether a backward pass is under way, where a forward pass is one computed again."""
     return not torch.compiler.is_compiling() and torch._C._current_graph_task_id() != -1
+
+
+def _is_called_by_fx() -> bool:
+    """Tell whether a layer is called by a network that `torch.fx` returned."""
+    frame = sys._getframe()
+    while (frame := frame.f_back) is not None:  # type: ignore[assignment]
+        if isinstance(frame.f_locals.get("self"), torch.fx.GraphModule):
+            return True
+    return False
 
 
 def _state_of(device: torch.device) -> int:

@@ -1,8 +1,9 @@
 """R of the paper's MLPs trained in lock-step, gradients by hand, updates fused.
 
 Three things bring the step close to its bare matrix products: the weight update is the `beta = 1`
-term of the very product that makes the gradient; bias and noise are one more product, of the inputs
-(1, eps) with the rows (b, w_ni); and every large array is allocated once.
+term of the very product that makes the gradient; bias and noise are one pass, b + eps w_ni, to
+which a layer's product is added, and their gradients one product with the inputs (1, eps); and
+every large array is allocated once.
 """
 
 from __future__ import annotations
@@ -177,7 +178,8 @@ class MLPStack:
         """Return the inputs of each layer and the outputs of the last."""
         b, inputs = x.shape[1], [x]
         for i, weight in enumerate(low):
-            torch.bmm(sources, self.shifts[i].to(self.dtype), out=z[i])
+            shift = self.shifts[i].to(self.dtype)
+            torch.addcmul(shift[:, :1], sources[..., 1:], shift[:, 1:], out=z[i])
             z[i].baddbmm_(inputs[i], weight.mT)
             if i < len(low) - 1:
                 if self.activation.keeps == "input":

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from tqdm.auto import tqdm
 
 from nin.networks.alike import check_alike
-from nin.networks.attachment import NoiseInjection, nodes
+from nin.networks.attachment import NoiseInjection, nodes, own_hooks
 from nin.networks.data import Dataset, Inputs, each, outputs, take
 from nin.networks.log import DENSE_STEPS, STEPS_PER_DECADE, Log
 from nin.networks.loop_stack import LoopStack, MakeOptimizer
@@ -25,6 +25,7 @@ from nin.networks.seeds import generator
 from nin.runs.history import History, log_spaced_steps
 
 PRECISIONS = ("float32", "bf16")
+_PLAIN = (MLP, nn.ModuleList, nn.Linear, NoiseInjection)
 
 
 def train(
@@ -201,8 +202,10 @@ def _stack(
 
 
 def _is_plain(model: nn.Module) -> bool:
-    """Tell whether `MLPStack` takes a network: an `MLP`, all trained, with at most one node."""
+    """Tell whether `MLPStack` takes a network: an `MLP` as made, all trained, one node at most."""
     if type(model) is not MLP or len(nodes(model)) > 1:
+        return False
+    if any(type(m) not in _PLAIN or own_hooks(m) for m in model.modules()):
         return False
     return all(p.requires_grad and p.dtype == torch.float32 for p in model.parameters())
 
@@ -350,7 +353,10 @@ def _check(
     if precision not in PRECISIONS:
         raise ValueError(f"precision must be one of {PRECISIONS}, not {precision!r}")
     if precision != "float32" and not all(_is_plain(m) for m in models):
-        raise ValueError(f"precision={precision!r} is for an MLP, all of it trained; use 'float32'")
+        raise ValueError(
+            f"precision={precision!r} is for an MLP as it was made, without hooks, all of it "
+            "trained; use 'float32'"
+        )
     check_alike(models)
 
 

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
 import numpy as np
 
 from nin.runs.averages import Array
+
+FIRST_STEP = 0.1
+"""In ln(sigma_eps), of a walk from a prediction: most are not further off."""
 
 
 @dataclass(frozen=True)
@@ -77,3 +81,52 @@ def find_border(
     spread = float(middle.var(ddof=1)) / n if n > 1 else 0.0
     err = value * np.sqrt(spread + width**2 / 12)  # a bracket's own error does not average out
     return Border(value, float(err), np.exp(middle), int(at_low.sum()), int((~at_high).sum()))
+
+
+def border_of_one(
+    past: Callable[[float], bool], low: float, high: float, tolerance: float, around: float | None
+) -> float:
+    """Return the border of a single run, searched for from where it is said to be.
+
+    Args:
+        past: Says of a sigma_eps whether it is past the border.
+        low: Smallest sigma_eps to look at, > 0.
+        high: Largest, > `low`.
+        tolerance: As for `find_border`.
+        around: A prediction, from which to walk in steps that double until the border is passed;
+            None: the whole range is bisected.
+
+    Returns:
+        sigma_eps: 0 if the low end of the range is past the border already, infinite if the high
+        end is short of it.
+
+    Raises:
+        ValueError: If the range is empty.
+
+    >>> seen = []
+    >>> border_of_one(lambda s: seen.append(s) or s > 2.0, 1.0, 100.0, 0.03, around=1.9) > 1.97
+    True
+    >>> len({round(s, 6) for s in seen})
+    4
+    """
+    if not 0 < low < high:
+        raise ValueError(f"expected 0 < low < high, not {low}, {high}")
+    if around is not None:
+        low, high = _walk(past, low, high, around)
+    at_low, at_high = past(low), past(high)
+    if at_low or not at_high:
+        return 0.0 if at_low else float("inf")
+    return find_border(lambda s: np.array([past(float(s[0]))]), low, high, 1, tolerance).value
+
+
+def _walk(past: Callable[[float], bool], low: float, high: float, at: float) -> tuple[float, float]:
+    """Return two ends with the border between them; if no step passes it, an end of the range."""
+    at = min(max(low, at), high)
+    is_past = past(at)
+    end, step = (low, -FIRST_STEP) if is_past else (high, FIRST_STEP)
+    while at != end:
+        there = min(max(at * math.exp(step), low), high)
+        if past(there) != is_past:
+            return min(at, there), max(at, there)
+        at, step = there, 2 * step
+    return end, end

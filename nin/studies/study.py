@@ -111,7 +111,6 @@ def train_runs(
     observer: Observer | None = None,
     optimizer: MakeOptimizer | None = None,
     state: State | None = None,
-    optimizer: MakeOptimizer | None = None,
     device: str | None = None,
     progress: bool | None = None,
     models: Sequence[nn.Module] | None = None,
@@ -124,10 +123,10 @@ def train_runs(
         epochs: In place of the experiment's.
         evaluations: In place of the experiment's; 0 for none.
         observer: Sees the networks at the steps that it names.
-        optimizer: In place of vanilla SGD; without a state, which has none of it.
+        optimizer: In place of plain SGD at the experiment's eta, see `nin.train`; without a state,
+            which has none of it.
         state: Where to keep what a run of minutes has come to, and to go on from; without an
             observer, which would have missed what was before.
-        optimizer: In place of plain SGD at the experiment's eta; see `nin.train`.
         device: Where to train; default `default_device`.
         progress: Whether to show a bar.
         models: The networks, where they are more than the experiments say; they are trained.
@@ -160,7 +159,6 @@ def train_runs(
     }
     with one_thread():
         if state is None:
-            options |= {} if optimizer is None else {"eta": None, "optimizer": optimizer}
             histories = train(models, data.to(device), observer=observer, **options)
         else:
             histories = train_in_legs(models, data.to(device), state, **options)

@@ -15,6 +15,7 @@ import os
 import pkgutil
 import re
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import asdict, dataclass
 from functools import cached_property, lru_cache
 from pathlib import Path
@@ -24,7 +25,7 @@ import torch
 
 from nin.companion import claims
 from nin.companion.claims.finding import Cell, Finding, Verdict
-from nin.folders import RESULTS
+from nin.folders import FINDINGS, RESULTS
 from nin.networks.data import DataError
 from nin.studies.records import RecordError, source_hash, write_whole
 
@@ -73,17 +74,21 @@ class Claim:
 
     @cached_property
     def finding(self) -> Finding:
-        """The finding, computed once; a test that fails hides no other's verdict."""
-        kept = os.environ.get("NIN_FINDINGS")  # the parts of one build share what they compute
+        """The finding, computed once and kept; a test that fails hides no other's verdict.
+
+        What is kept is of the same source, libraries and records, or is computed again.
+        """
+        kept = Path(os.environ.get("NIN_FINDINGS") or FINDINGS)
         ours = self.test.__module__.startswith(claims.__name__)
-        path = Path(kept) / f"{self.id}-{_state()}.json" if kept and ours else None
+        path = kept / f"{self.id}-{_state()}.json" if ours else None
         if path is not None and path.exists():
             found = json.loads(path.read_text(encoding="utf8"))
             cells = tuple(Cell(**cell) for cell in found["cells"])
             return Finding(**found | {"verdict": Verdict(found["verdict"]), "cells": cells})
         found = self._computed()
         if path is not None and found.verdict != Verdict.NOT_COMPUTED:
-            write_whole(path, json.dumps(asdict(found)).encode())
+            with suppress(OSError):  # it is computed again where nothing can be kept
+                write_whole(path, json.dumps(asdict(found)).encode())
         return found
 
     def _computed(self) -> Finding:

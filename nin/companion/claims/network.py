@@ -180,8 +180,9 @@ def scaled_borders() -> Finding:
         e = dataclasses.replace(FACTORIAL_BASE, loss=loss)
         said = forecast(e, FACTORIAL_SEEDS, FACTORIAL_STEPS, PREDICTED_SHELF)
         found = find_borders(
-            [e], ["decay"], FACTORIAL_SEEDS, steps, PREDICTED_SHELF, K=DECAY_K, tolerance=COARSE
-        )
+            [e], ["decay"], FACTORIAL_SEEDS, steps, PREDICTED_SHELF, K=DECAY_K, tolerance=COARSE,
+            around={e: said.decay(steps)},
+        )  # fmt: skip
         off = found[e]["decay"] / said.decay(steps)
         setting = {"border": "decay", "loss": loss, "N_w": e.width, "depth": e.depth}
         setting |= {"steps": steps}

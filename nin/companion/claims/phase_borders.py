@@ -67,9 +67,9 @@ def fig2_borders() -> dict[str, np.ndarray]:
 def factorial_borders() -> dict[Experiment, dict[str, np.ndarray]]:
     """Return the upper borders of each configuration of the factorial, (seeds,) each."""
     grid = factorial(FACTORIAL_BASE, FACTORIAL_LEVELS)
-    return find_borders(
-        grid, UPPER, FACTORIAL_SEEDS, FACTORIAL_STEPS, PREDICTED_SHELF, tolerance=COARSE
-    )
+    asked = FACTORIAL_SEEDS, FACTORIAL_STEPS, PREDICTED_SHELF
+    near = {e: said.noise_only for e, said in factorial_forecasts().items()}
+    return find_borders(grid, UPPER, *asked, tolerance=COARSE, around=near)
 
 
 @lru_cache

@@ -5,16 +5,17 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import partial
+from functools import cache, partial
 
 import numpy as np
 import torch
 
 from nin.networks.data import Dataset
 from nin.networks.seeds import generator
-from nin.runs.bisection import find_border
+from nin.runs.bisection import border_of_one
 from nin.runs.phases import Phase, classify_phase
-from nin.studies.borders.search import first_steps
+from nin.studies.borders.prediction import expected
+from nin.studies.borders.search import first_steps, six_digits
 from nin.studies.experiments import Experiment
 from nin.studies.study import Shelf, bare, images_of, kept
 from nin.studies.sweep import kept_all
@@ -114,10 +115,12 @@ def _find(asked: ImagePart) -> dict[str, float]:
     e = asked.experiment
     data = show(images_of(e), asked.part, e.seed)
 
-    def diverges(sigma_eps: np.ndarray) -> np.ndarray:
-        run = dataclasses.replace(e, sigma_eps=float(sigma_eps[0]))
-        phase = classify_phase(first_steps(run, asked.steps, data)).phase
-        return np.array([phase == Phase.DIVERGENT])
+    @cache
+    def diverges(sigma_eps: float) -> bool:
+        run = dataclasses.replace(e, sigma_eps=sigma_eps)
+        return classify_phase(first_steps(run, asked.steps, data)).phase == Phase.DIVERGENT
 
     low, high = (e.at(k).sigma_eps for k in asked.K)
-    return {"sigma_eps": find_border(diverges, low, high, 1, asked.tolerance).of_one}
+    near = expected(e, "divergent")
+    found = border_of_one(lambda s: diverges(six_digits(s)), low, high, asked.tolerance, near)
+    return {"sigma_eps": found}

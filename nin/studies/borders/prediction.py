@@ -13,6 +13,7 @@ The border between decoupled and decay has a prediction of its own, `decay_time`
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 
 import numpy as np
@@ -35,10 +36,11 @@ from nin.curvature.noise_curvature import (
     noisy_curve,
     unit_noise,
 )
-from nin.linear.border_formulas import layer_borders
+from nin.linear.border_formulas import LayerBorders, layer_borders
 from nin.networks.attachment import one_node
 from nin.networks.data import Dataset
 from nin.networks.losses import MSE_NORMS
+from nin.runs.bisection import FIRST_STEP
 from nin.studies.experiments import Experiment
 
 RECTIFIERS = ("relu", "gelu", "softplus")
@@ -61,14 +63,7 @@ def closed_border(e: Experiment, border: str = "divergent") -> float:
     Raises:
         ValueError: If it is another network, or there is no such border.
     """
-    if (e.depth, e.layer) != (1, "layers.0") or e.activation not in RECTIFIERS:
-        raise ValueError(
-            f"closed forms are for one hidden layer of {', '.join(RECTIFIERS)}, with the node "
-            f"wired to it, not depth {e.depth}, {e.activation!r}, {e.layer!r}"
-        )
-    niw_variance = {"layer": 1 / e.d_in, "node": 1.0, "width": 1 / e.width}[e.niw_fan_in]
-    factor = MSE_NORMS[e.mse_norm](e.d_out)
-    at = layer_borders(e.width, e.d_in, e.d_out, e.eta, niw_variance, factor)
+    at = _forms(e)
     mse = {
         "surge": at.divergent_finite * np.sqrt(GROWTH / LAMBDA_DIV),
         "catapult": at.counted_catapult,
@@ -79,6 +74,44 @@ def closed_border(e: Experiment, border: str = "divergent") -> float:
     if border not in said:
         raise ValueError(f"border must be one of {tuple(said)}, not {border!r}")
     return float(said[border])
+
+
+def expected(e: Experiment, border: str) -> float | None:
+    """Return where to look for a border first: near its closed form, or None where there is none.
+
+    It is a place to start from, for other laws of noise and initial weights too. With more than two
+    classes, cross-entropy diverges near rho = 1. To within a step of the search, so that borders of
+    a network that lie together share their trials.
+
+    Args:
+        e: Any experiment.
+        border: Any border.
+    """
+    try:
+        of_many = e.loss == "ce" and e.d_out > 2
+        divergent = _forms(e).many_classes if of_many else closed_border(e)
+        near = divergent if border == "divergent" else min(closed_border(e, border), divergent)
+    except ValueError:
+        return None
+    if not math.isfinite(near):
+        return None
+    return math.exp(round(math.log(near) / FIRST_STEP) * FIRST_STEP)
+
+
+def _forms(e: Experiment) -> LayerBorders:
+    """Return the closed forms of an experiment's layer.
+
+    Raises:
+        ValueError: If it is another network than they are for.
+    """
+    if (e.depth, e.layer) != (1, "layers.0") or e.activation not in RECTIFIERS:
+        raise ValueError(
+            f"closed forms are for one hidden layer of {', '.join(RECTIFIERS)}, with the node "
+            f"wired to it, not depth {e.depth}, {e.activation!r}, {e.layer!r}"
+        )
+    niw_variance = {"layer": 1 / e.d_in, "node": 1.0, "width": 1 / e.width}[e.niw_fan_in]
+    factor = MSE_NORMS[e.mse_norm](e.d_out)
+    return layer_borders(e.width, e.d_in, e.d_out, e.eta, niw_variance, factor)
 
 
 def halves(e: Experiment) -> Prediction:

@@ -9,20 +9,21 @@ tolerance, and is repeated from its record without any training.
 from __future__ import annotations
 
 import dataclasses
-import math
 import time
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+from numpy.typing import ArrayLike
 
 from nin.folders import RESULTS
 from nin.networks.data import Dataset
-from nin.runs.bisection import find_border
+from nin.runs.bisection import border_of_one
 from nin.runs.history import History
 from nin.runs.phases import SURGE, Phase, PhaseFinding, classify_phase, is_lost
 from nin.studies.arrays import NEVER
+from nin.studies.borders.prediction import expected
 from nin.studies.experiments import Experiment
 from nin.studies.records import Made
 from nin.studies.study import (
@@ -46,8 +47,6 @@ TOLERANCE = 0.02
 """Of sigma_eps, relative: half the spread over seeds, or less."""
 K_RANGE = {"mse": (0.5, 2000.0), "ce": (0.005, 50.0)}
 """Where to look for borders, in Table 1's unit: wide enough for all that is varied."""
-FIRST_STEP = 0.1
-"""In ln(sigma_eps), of a search that starts from a prediction: most are not further off."""
 BORDERS = ("decay", "surge", "catapult", "divergent", "lost")
 """What begins at each border: three phases, the surge of the noisy loss, whatever w_ni does, and
 runs that do not come back, whatever their loss does."""
@@ -135,8 +134,7 @@ class Trials:
             MissingRecordError: If it is missing and may not be trained.
             RecordError: If the record cannot be written.
         """
-        # Six digits, so that the last bit of a processor's exp() asks for no new training.
-        sigma_eps = float(f"{sigma_eps:.6g}")
+        sigma_eps = six_digits(sigma_eps)
         self.looked.add(sigma_eps)
         if sigma_eps not in self.found or self.shelf.is_stale(self._at[sigma_eps]):
             if not self.shelf.may_make:
@@ -156,14 +154,16 @@ class Trials:
         tolerance: float,
         around: float | None = None,
     ) -> float:
-        """Find a border in sigma_eps by bisection.
+        """Find a border in sigma_eps: what bisection makes of the record, or else a search.
+
+        The search walks from a prediction, in steps that double, until the border is passed, and
+        bisects between its last two steps. Without a prediction the whole range is bisected.
 
         Args:
             name: One of `BORDERS`: what begins there.
             K: Where to look, noise variances in Table 1's unit; default `K_RANGE`.
             tolerance: Relative width of the last bracket in sigma_eps.
-            around: A predicted sigma_eps, from which to walk until the border is passed; default:
-                the whole range is bisected.
+            around: The prediction; default: the closed form, if there is one.
 
         Returns:
             sigma_eps: 0 if the low end of the range is past the border already, infinite if the
@@ -176,27 +176,26 @@ class Trials:
         e = self.asked.experiment
         low, high = (e.at(k).sigma_eps for k in K or K_RANGE[e.loss])
 
-        def past(sigma_eps: np.ndarray) -> np.ndarray:
-            return np.array([is_past(name, self.look(float(s))) for s in sigma_eps])
+        def find(look: Callable[[float], PhaseFinding], near: float | None) -> float:
+            return border_of_one(lambda s: is_past(name, look(s)), low, high, tolerance, near)
 
-        if around is not None:
-            low, high = self._walk(name, low, high, around)
-        at_low, at_high = (bool(past(np.array([end]))[0]) for end in (low, high))
-        if at_low or not at_high:
-            return 0.0 if at_low else np.inf
-        return find_border(past, low, high, 1, tolerance).value
+        near = None
+        try:
+            find(self._recall, None)
+        except LookupError:
+            near = expected(e, name) if around is None else around
+        return find(self.look, near)
 
-    def _walk(self, name: str, low: float, high: float, at: float) -> tuple[float, float]:
-        """Return two ends with the border between them, in steps that double from a prediction."""
-        at = min(max(at, low), high)
-        past = is_past(name, self.look(at))
-        end, step = (low, -FIRST_STEP) if past else (high, FIRST_STEP)
-        while at != end:
-            there = min(max(at * math.exp(step), low), high)
-            if is_past(name, self.look(there)) != past:
-                return min(at, there), max(at, there)
-            at, step = there, 2 * step
-        return low, high
+    def _recall(self, sigma_eps: float) -> PhaseFinding:
+        """Return what is on record of a noise strength.
+
+        Raises:
+            LookupError: If there is no trial, or none that is fresh enough.
+        """
+        sigma_eps = six_digits(sigma_eps)
+        if self.shelf.is_stale(self._at[sigma_eps]):
+            raise LookupError
+        return self.found[sigma_eps]
 
     def contradictions(self, name: str) -> int:
         """Count the trials past a border that have one short of it at more noise.
@@ -257,7 +256,7 @@ def find_borders(
     *,
     K: tuple[float, float] | None = None,
     tolerance: float = TOLERANCE,
-    around: Mapping[Experiment, float] | None = None,
+    around: Mapping[Experiment, ArrayLike | Mapping[str, ArrayLike]] | None = None,
 ) -> dict[Experiment, dict[str, np.ndarray]]:
     """Find borders in sigma_eps, all configurations and seeds side by side.
 
@@ -269,8 +268,9 @@ def find_borders(
         shelf: Where the records lie, and whether trials may be made.
         K: Where to look, noise variances in Table 1's unit; default `K_RANGE`.
         tolerance: Relative width of the last brackets in sigma_eps.
-        around: Predicted sigma_eps by configuration, from which to start; default: the whole range
-            is bisected.
+        around: Predicted sigma_eps by configuration, or by that and name, from which to start:
+            (seeds,) or one for all; default: the closed forms, and where there is none, the whole
+            range is bisected.
 
     Returns:
         By configuration and name, (seeds,): 0 for a seed that is past the border at the low end of
@@ -282,13 +282,28 @@ def find_borders(
     """
     grid, seeds = list(dict.fromkeys(configurations)), independent(seeds)
     asked = [
-        tuple(_Border(Searching(dataclasses.replace(e, seed=k), steps), name, K, tolerance,
-                      around[e] if around else None)
-              for name in names)
-        for e in grid for k in seeds
+        tuple(_Border(Searching(dataclasses.replace(e, seed=k), steps), name, K, tolerance, near)
+              for name, near in zip(names, of_seed, strict=True))
+        for e in grid
+        for k, of_seed in zip(seeds, _starts(around, e, names, len(seeds)), strict=True)
     ]  # fmt: skip
     found = np.array(kept_all(_find, asked, shelf), float).reshape(len(grid), len(seeds), -1)
     return {e: dict(zip(names, rows.T, strict=True)) for e, rows in zip(grid, found, strict=True)}
+
+
+def _starts(
+    around: Mapping[Experiment, ArrayLike | Mapping[str, ArrayLike]] | None,
+    e: Experiment,
+    names: Sequence[str],
+    seeds: int,
+) -> list[list[float | None]]:
+    """Return from where to look for the borders of a configuration, by seed and name."""
+    if around is None:
+        return [[None] * len(names)] * seeds
+    of_name = around[e]
+    said = [of_name[name] if isinstance(of_name, Mapping) else of_name for name in names]
+    columns = [np.broadcast_to(np.asarray(near, float), seeds).tolist() for near in said]
+    return [list(row) for row in zip(*columns, strict=True)]
 
 
 def check_asked(asked: Iterable[tuple[Experiment, int]], *tolerances: float) -> None:
@@ -334,6 +349,14 @@ def first_steps(e: Experiment, steps: int, data: Dataset | None = None) -> Histo
         data = dataclasses.replace(data, train_x=data.train_x[:n], train_y=data.train_y[:n])
     _, [history] = train_runs([e], data, epochs=max(epochs, 1), evaluations=0, progress=False)
     return history
+
+
+def six_digits(sigma_eps: float) -> float:
+    """Return a strength by which a trial is known.
+
+    Six digits, so that the last bit of a processor's exp() asks for no new training.
+    """
+    return float(f"{sigma_eps:.6g}")
 
 
 def _find(asked: tuple[_Border, ...], shelf: Shelf) -> list[float]:
