@@ -92,6 +92,7 @@ def test_every_figure_says_in_words_what_it_shows() -> None:
         words = about.get("image", {}).get("alt", "")
         caption = about.get("figure", {}).get("caption", "")
         plain = words.endswith(".") and "$" not in words and words not in caption
-        if len(words) < 80 or not plain:
+        escaped = "\\\\" in caption or not caption.isprintable()  # r"\rm" written twice, or not raw
+        if len(words) < 80 or not plain or escaped:
             poor.append(f"{name}: {words or caption[:60]}")
     assert not poor

@@ -37,12 +37,13 @@ class Verdicts:
         return self.data
 
 
-def verdicts_of(*names: str) -> Verdicts:
+def verdicts_of(*names: str, back: str = "../") -> Verdicts:
     """Return claims of the ledger, each with the paper's statement, our verdict and its number.
 
     Args:
         *names: Ids of claims, and pages whose claims are all wanted, without suffix, such as
             ``"figures/fig3_phases_ce"``.
+        back: From the page that shows them to the folder of the ledger; empty for a chapter.
 
     Raises:
         ValueError: If the ledger has none of a name.
@@ -54,7 +55,7 @@ def verdicts_of(*names: str) -> Verdicts:
     for c in (c for c in claims if {c.id, c.page} & set(names)):
         f = c.finding
         grid = f" *Grid:* {f.grid}" + (f"; worst: {f.worst}." if f.worst else ".") if f.grid else ""
-        link = f'<a href="../claims.html#{_anchor(c)}">{c.id}</a>'
+        link = f'<a href="{back}claims.html#{_anchor(c)}">{c.id}</a>'
         *said, finding = _said(c)
         rows.append([link, *said, finding + grid])
     return _table(HEAD, rows)

@@ -72,7 +72,7 @@ def _alike(own: float, of_loss: float, share: float) -> bool:
     "C40-LIN",
     "In the linear model the noise weight may evolve as the unperturbed loss does.",
     "abstract, Sec. 4",
-    "timescales#fig-tau",
+    "two_times#fig-tau",
 )
 def evolves_as_the_loss_linear() -> Finding:
     """Compare paces and courses in the closed form, draw by draw, until a thousandth is left."""

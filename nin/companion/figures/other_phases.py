@@ -47,10 +47,17 @@ def draw_phase_rows(
     ax.grid(visible=False)
 
 
-def add_phase_legend(ax: Axes) -> None:
-    """Name the colours of `draw_phase_rows` and the marks of its predictions, outside below."""
+def add_phase_legend(ax: Axes, rows: Mapping[str, Runs]) -> None:
+    """Name the colours of `draw_phase_rows` and the marks of its predictions, outside below.
+
+    Args:
+        ax: One of the figure that has a layout of its own.
+        rows: The runs drawn: only phases that one of them has are named.
+    """
+    found = {run.phase for runs in rows.values() for of in runs.values() for run in of}
     for phase in Phase:
-        ax.plot([], [], "s", color=PHASE_COLORS[phase], label=phase.value)
+        if phase in found:
+            ax.plot([], [], "s", color=PHASE_COLORS[phase], label=phase.value)
     ax.plot([], [], "o", color="black", ms=2, label="lost")
     for border, marker in _BORDERS.items():
         ax.plot([], [], marker, color="black", label=f"{border}, predicted")
