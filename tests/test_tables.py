@@ -8,7 +8,7 @@ from urllib.parse import unquote
 
 import pytest
 
-from nin.companion.tables import Table
+from nin.companion.tables import Cell, Table
 
 TABLE = Table(
     "peaks",
@@ -77,6 +77,12 @@ def test_a_terminal_shows_the_cells_of_the_page_in_columns() -> None:
 def test_a_ragged_or_empty_table_is_refused(columns: dict[str, list[int]]) -> None:
     with pytest.raises(ValueError, match="columns of one length"):
         Table("t", "No table.", columns)
+
+
+@pytest.mark.parametrize("columns", [{"": [1, 2]}, {"strength": [0.5, ""], "gain": [1, 2]}])
+def test_a_column_or_row_without_a_name_is_refused(columns: dict[str, list[Cell]]) -> None:
+    with pytest.raises(ValueError, match="a name for each column and row"):
+        Table("x", "X.", columns)
 
 
 def test_a_command_that_tables_do_not_know_is_named() -> None:

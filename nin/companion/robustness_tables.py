@@ -38,13 +38,13 @@ def named(c: Regularised) -> tuple[str, float | str]:
 
     >>> from nin.studies.robustness import BASE, noisy
     >>> named(Regularised(BASE)), named(*noisy(Regularised(BASE), [0.25], fixed=True))
-    (('none', ''), ('fixed NIN', 0.25))
+    (('none', '–'), ('fixed NIN', 0.25))
     """
     if c.experiment.sigma_eps:
         return "fixed NIN" if c.experiment.fixed else "NIN", float(f"{c.experiment.K:.6g}")
     if c.dropout:
         return "dropout", c.dropout
-    return ("weight decay", c.weight_decay) if c.weight_decay else ("none", "")
+    return ("weight decay", c.weight_decay) if c.weight_decay else ("none", "–")
 
 
 def lead_table(contests: Sequence[Contest]) -> Table:
@@ -81,7 +81,7 @@ def corruption_table(
         name: Of the CSV file.
     """
     first = next(iter(by_corruption.values()))
-    heads = ("", *(f"{x.phase}, {kind_of(x)}" for x in first))
+    heads = ("comparison", *(f"{x.phase}, {kind_of(x)}" for x in first))
     rows: list[tuple[Cell, ...]] = [
         (what, *((100 * x.value, 100 * x.err) for x in leads))
         for what, leads in by_corruption.items()

@@ -39,7 +39,7 @@ class Table:
         heads: How many of the first columns name a row.
 
     Raises:
-        ValueError: If there is no row, or a column is longer than another.
+        ValueError: If there is no row, a column is longer than another, or a head says nothing.
 
     >>> t = Table("decays", "Runs.", {"seed": [0, 1], r"$\tau$, epochs": [(4.324, 0.07), 5]})
     >>> t
@@ -72,11 +72,17 @@ class Table:
         return cls(name, caption, dict(zip(heads, columns, strict=True)), n)
 
     def __post_init__(self) -> None:
-        """Refuse a ragged table."""
+        """Refuse a ragged table, and one whose heads cannot be read aloud."""
         lengths = {head: len(cells) for head, cells in self.columns.items()}
         if len(set(lengths.values())) != 1 or not max(lengths.values()):
             raise ValueError(
                 f"expected columns of one length, not {lengths}: fill the gaps with ''"
+            )
+        naming = list(self.columns.values())[: self.heads]
+        if "" in [*self.columns, *(cell for cells in naming for cell in cells)]:
+            raise ValueError(
+                f"expected a name for each column and row of {self.name}, not '': a reader by ear "
+                "hears nothing there"
             )
 
     def rows(self) -> list[tuple[Cell, ...]]:
