@@ -30,7 +30,7 @@ def accuracy_table(found: Mapping[Regularised, Robustness], plain: Regularised) 
         "same seed."
     )
     heads = ("regulariser", "strength", "phase", "training", "clean", "spoilt", "spoilt, gained")
-    return Table.of_rows("robustness", caption, heads, rows, n=2)
+    return Table.of_rows("robustness", caption, heads, rows)  # none has no strength to be named by
 
 
 def named(c: Regularised) -> tuple[str, float | str]:
@@ -38,13 +38,13 @@ def named(c: Regularised) -> tuple[str, float | str]:
 
     >>> from nin.studies.robustness import BASE, noisy
     >>> named(Regularised(BASE)), named(*noisy(Regularised(BASE), [0.25], fixed=True))
-    (('none', '–'), ('fixed NIN', 0.25))
+    (('none', ''), ('fixed NIN', 0.25))
     """
     if c.experiment.sigma_eps:
         return "fixed NIN" if c.experiment.fixed else "NIN", float(f"{c.experiment.K:.6g}")
     if c.dropout:
         return "dropout", c.dropout
-    return ("weight decay", c.weight_decay) if c.weight_decay else ("none", "–")
+    return ("weight decay", c.weight_decay) if c.weight_decay else ("none", "")
 
 
 def lead_table(contests: Sequence[Contest]) -> Table:

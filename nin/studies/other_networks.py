@@ -12,8 +12,8 @@ import torch
 from numpy.typing import ArrayLike
 from torch import Tensor, nn
 
+from nin.curvature.falls import fall_beside, fall_ratio
 from nin.curvature.local import LocalLoss
-from nin.curvature.measured_slope import ratio
 from nin.curvature.node_report import report
 from nin.curvature.pull import sampled_gradients
 from nin.folders import RESULTS
@@ -21,6 +21,7 @@ from nin.networks.attachment import attach, one_node
 from nin.networks.data import Dataset
 from nin.networks.losses import Loss
 from nin.networks.small_networks import ConvNet, Transformer
+from nin.runs.crossings import Crossings
 from nin.runs.history import History, log_spaced_steps
 from nin.runs.phases import Phase, PhaseFinding, classify_phase
 from nin.studies.arrays import history_arrays, history_of
@@ -158,18 +159,12 @@ class OtherCourse:
     def falls(self, left: float) -> np.ndarray:
         """Return how far ln|w_ni| fell, as measured, by the curvature, and by the pull, (3,).
 
-        Both rates are summed up over the steps, from the start to the last look before |w_ni| has
-        come below a share of its start for the first time.
-
         Args:
-            left: That share.
+            left: Share of its start down to which |w_ni| is followed; see `fall_beside`.
         """
-        below = np.flatnonzero(self.size < left * self.size[0])
-        end = max(int(below[0]) if len(below) else len(self.look), 2)
         e = self.asked.experiment
         rates = e.eta * np.array([e.sigma_eps**2 * self.along, self.pull])
-        summed = np.trapezoid(rates[:, :end], self.look[:end])
-        return np.array([np.log(self.size[0] / self.size[end - 1]), *summed])
+        return fall_beside(self.look, self.size, rates, left)
 
 
 @dataclass(frozen=True)
@@ -298,11 +293,7 @@ def explained_falls(runs: Sequence[OtherCourse], left: float, by: int = 1) -> tu
         left: As for `OtherCourse.falls`.
         by: Its row of what should be: 1, by the curvature; 2, by the pull averaged over the noise.
     """
-    measured, *said = np.array([r.falls(left) for r in runs]).T
-    if len(runs) == 1:
-        return float(measured[0] / said[by - 1][0]), 0.0
-    found = ratio(measured, said[by - 1])
-    return found.value, found.err
+    return fall_ratio(np.array([r.falls(left) for r in runs]), by)
 
 
 def short_of_catapult(runs: Mapping[float, list[OtherCourse]]) -> dict[float, list[OtherCourse]]:
@@ -325,14 +316,7 @@ def border_between(runs: Mapping[float, list[OtherCourse]], border: str) -> np.n
     """
     strengths = np.array(list(runs))
     past = np.array([[is_past(border, r.finding) for r in v] for v in runs.values()])
-    found = []
-    for one in past.T:
-        first = int(one.argmax())
-        if not one.any():
-            found.append(np.inf)
-        else:
-            found.append(float(np.sqrt(strengths[first - 1] * strengths[first])) if first else 0.0)
-    return np.array(found)
+    return Crossings(strengths, past.T).first
 
 
 def _experiment(network: OtherNetwork, base: Experiment, sigma_eps: float, seed: int) -> Experiment:

@@ -26,7 +26,8 @@ from nin.networks.data import Dataset
 from nin.networks.losses import accuracy
 from nin.networks.models import MLP
 from nin.runs.history import History
-from nin.runs.phases import Phase, classify_phase, is_lost
+from nin.runs.phases import Phase, classify_phase
+from nin.studies.borders.search import is_past
 from nin.studies.experiments import FIG1, Experiment
 from nin.studies.records import Made
 from nin.studies.study import Shelf, images_of, independent, kept, together, train_runs
@@ -200,5 +201,4 @@ def _phase(h: History, sigma_eps: float) -> int:
     if not sigma_eps:
         return -1
     found = classify_phase(h)
-    lost = bool(is_lost(np.array(found.w_end), np.array(found.diverged_step is not None)))
-    return list(Phase).index(Phase.DIVERGENT if lost else found.phase)
+    return list(Phase).index(Phase.DIVERGENT if is_past("lost", found) else found.phase)

@@ -18,8 +18,8 @@ import torch
 from numpy.typing import ArrayLike
 from torch import Tensor, nn
 
+from nin.curvature.falls import fall_beside, fall_ratio
 from nin.curvature.local import LocalLoss
-from nin.curvature.measured_slope import ratio
 from nin.curvature.pulls_together import pulls_of_nodes
 from nin.folders import RESULTS
 from nin.networks.attachment import attach, nodes
@@ -103,19 +103,15 @@ class Together:
         """Return how far ln|w_ni| of each node fell, as measured and as said, (3, nodes).
 
         What it should be by the local curvature along w_ni, noise off, and by the pull averaged
-        over all noises, both summed up over the steps. From the start to the last look before
-        |w_ni| has come below a share of its start for the first time.
+        over all noises; see `fall_beside`.
 
         Args:
-            left: That share: kicks matter less while |w_ni| is long.
+            left: Share of its start down to which |w_ni| is followed.
         """
         found = np.zeros((3, len(self.features)))
         for i in range(len(self.features)):
-            below = np.flatnonzero(self.size[:, i] < left * self.size[0, i])
-            end = max(int(below[0]) if len(below) else len(self.step), 2)
             by = self.eta * np.array([self.sigma_eps[i] ** 2 * self.along[:, i], self.pull[:, i]])
-            found[0, i] = np.log(self.size[0, i] / self.size[end - 1, i])
-            found[1:, i] = np.trapezoid(by[:, :end], self.step[:end])
+            found[:, i] = fall_beside(self.step, self.size[:, i], by, left)
         return found
 
     def hessian_trace(self) -> np.ndarray:
@@ -238,11 +234,8 @@ def explained(runs: Sequence[Together], left: float, by: int = 1) -> list[tuple[
         left: As for `Together.falls`.
         by: Its row of what should be: 1, by the curvature; 2, by the averaged pull.
     """
-    falls = np.array([r.falls(left) for r in runs])
-    if len(runs) == 1:
-        return [(float(v), 0.0) for v in falls[0, 0] / falls[0, by]]
-    slopes = [ratio(m, s) for m, s in zip(falls[:, 0].T, falls[:, by].T, strict=True)]
-    return [(slope.value, slope.err) for slope in slopes]
+    falls = np.array([r.falls(left) for r in runs])  # (runs, 3, nodes)
+    return [fall_ratio(of_node, by) for of_node in np.moveaxis(falls, 2, 0)]
 
 
 def several(

@@ -10,6 +10,7 @@ import numpy as np
 
 from nin.companion.claims.finding import Cell, Finding
 from nin.companion.claims.ledger import claim
+from nin.companion.claims.several_nodes import LEFT, UNKNOWN
 from nin.runs.phases import Phase
 from nin.studies.borders.search import is_past
 from nin.studies.other_networks import (
@@ -36,16 +37,12 @@ COARSE = STRENGTHS[::2]
 """Of the transformer, and of the settings that nobody had looked at before."""
 STRONG = STRENGTHS[4:]
 """Of the networks that see the noise alone."""
-LEFT = 0.5
-"""Share of |w_ni| down to which a decay is followed."""
 BORDERS = {"decay": "decay", "surge": "surge", "lost": "divergent"}
 """Borders as measured, and the prediction for each: a run that is lost diverges or dies."""
 SEES_NOISE_ALONE = (OtherNetwork("convnet", "conv0", blind=True),)
 """Networks that were trained without any image."""
 NEAR = 2.0
 """A border is near within this factor in sigma_eps: strengths are a factor of 1.8 apart."""
-UNKNOWN = 1.0
-"""Error of a ratio of falls from which it is none: next to nothing should have come of a node."""
 RIGHT = 1.25
 """A fall is explained within this factor."""
 
