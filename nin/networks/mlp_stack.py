@@ -176,10 +176,10 @@ class MLPStack:
         self, x: Tensor, sources: Tensor, low: list[Tensor], z: list[Tensor]
     ) -> tuple[list[Tensor], Tensor]:
         """Return the inputs of each layer and the outputs of the last."""
-        b, inputs = x.shape[1], [x]
+        b, inputs, eps = x.shape[1], [x], sources[..., 1:]
         for i, weight in enumerate(low):
-            shift = self.shifts[i].to(self.dtype)
-            torch.addcmul(shift[:, :1], sources[..., 1:], shift[:, 1:], out=z[i])
+            bias, w_ni = self.shifts[i].to(self.dtype).split(1, 1)
+            torch.addcmul(bias, eps, w_ni, out=z[i])
             z[i].baddbmm_(inputs[i], weight.mT)
             if i < len(low) - 1:
                 if self.activation.keeps == "input":

@@ -234,7 +234,7 @@ class _Lockstep:
         self.train_x, self.val_x = _as(stack.dtype, data.train_x), _as(stack.dtype, data.val_x)
 
     def draw(self, epoch: int) -> None:
-        """Draw the order of the samples and the noise of an epoch.
+        """Draw the order of the samples and, in that order, the noise of an epoch.
 
         They are (runs, n_train) each; of several nodes the noise is (nodes, runs, n_train).
         """
@@ -245,25 +245,25 @@ class _Lockstep:
             torch.stack([epoch_noise(node, self.seeds[r], epoch, n) for node in self.nodes[r]], 0)
             for r in self.active
         ]
-        self.noise = torch.stack(noise, -2).to(device)
+        of_samples = torch.stack(noise, -2).to(device)
+        self.noise = of_samples.gather(-1, self.order.expand(of_samples.shape))
         if len(self.noise) == 1:
             self.noise = self.noise[0]
 
     def show(self, step: int, batch: slice, observer: Observer) -> None:
         """Let an observer see each run's network and what its next step will see."""
         index = self.order[:, batch]
-        eps = self._eps(index)
         for i, run in enumerate(self.active):
             self.stack.write_back(i, self.models[run])
             x, y = take(self.data.train_x, index[i]), self.data.train_y[index[i]]
-            observer.see(run, step, self.models[run], x, y, eps[..., i, :])
+            observer.see(run, step, self.models[run], x, y, self.noise[..., i, batch])
 
     def step(self, step: int, batch: slice, record: bool) -> None:
         """Take one step; runs whose loss before it was not finite leave the stack."""
         norms = self.stack.norms() if record else None
         index = self.order[:, batch]
-        x = take(self.train_x, index)
-        losses, shares = self.stack.step(x, self.data.train_y[index], self._eps(index))
+        x, y = take(self.train_x, index), self.data.train_y[index]
+        losses, shares = self.stack.step(x, y, self.noise[..., batch])
         values = losses.tolist()
         for i, run in enumerate(self.active):
             self.logs[run].see(step, values[i], shares[i], norms, i)
@@ -294,9 +294,6 @@ class _Lockstep:
             places = torch.tensor(kept, device=self.order.device)
             self.stack.keep(places)
             self.order, self.noise = self.order[places], self.noise.index_select(-2, places)
-
-    def _eps(self, index: Tensor) -> Tensor:
-        return self.noise.gather(-1, index.expand(*self.noise.shape[:-1], -1))
 
 
 def _order(seed: int, epoch: int, n: int) -> Tensor:
