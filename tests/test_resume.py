@@ -12,6 +12,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 
 from nin.runs.history import History
 from nin.studies import resume
@@ -177,7 +178,7 @@ def test_what_killed_processes_left_long_ago_is_taken_away(tmp_path: Path) -> No
     assert sorted(path.name for path in tmp_path.iterdir()) == [".partial-e", ".state-d"]
 
 
-def test_an_observer_cannot_be_resumed(tmp_path: Path) -> None:
+def test_an_observer_or_an_optimiser_cannot_be_resumed(tmp_path: Path) -> None:
     class Nothing:
         steps = ()
 
@@ -185,6 +186,8 @@ def test_an_observer_cannot_be_resumed(tmp_path: Path) -> None:
 
     with pytest.raises(ValueError, match="what an observer has seen is in no state"):
         train_runs([TINY], observer=Nothing(), state=State(tmp_path / "a.npz", TINY))
+    with pytest.raises(ValueError, match="what an optimiser has come to is in no state"):
+        train_runs([TINY], optimizer=torch.optim.Adam, state=State(tmp_path / "a.npz", TINY))
 
 
 def test_runs_of_a_sweep_resume_each_for_itself(tmp_path: Path) -> None:

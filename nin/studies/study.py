@@ -138,8 +138,10 @@ def train_runs(
         ValueError: If the experiments differ in anything else, or an observer or
             an optimiser comes with a state.
     """
-    if state is not None and (observer is not None or optimizer is not None):
+    if state is not None and observer is not None:
         raise ValueError("what an observer has seen is in no state: leave one of them out")
+    if state is not None and optimizer is not None:
+        raise ValueError("what an optimiser has come to is in no state: leave one of them out")
     if len({alike(e) for e in runs}) != 1:
         raise ValueError("only runs that differ in noise and seed alone train in lock-step")
     e, device = runs[0], device or default_device()
