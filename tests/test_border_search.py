@@ -17,11 +17,10 @@ import torch
 from nin.networks.attachment import one_node
 from nin.networks.seeds import generator
 from nin.runs.bisection import find_border
-from nin.runs.phases import SURGE, Phase, PhaseFinding, classify_phase
+from nin.runs.phases import BORDERS, SURGE, Phase, PhaseFinding, classify_phase
 from nin.studies.borders.grid import CHOICES, FACTORIAL_BASE, agreement, factorial
 from nin.studies.borders.prediction import expected
 from nin.studies.borders.search import (
-    BORDERS,
     K_RANGE,
     TOLERANCE,
     Searching,

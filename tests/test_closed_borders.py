@@ -17,16 +17,17 @@ from nin.companion.figures.style import PHASE_COLORS
 from nin.linear.border_formulas import layer_borders
 from nin.linear.noise_net import (
     NoiseNet,
-    has_passed,
+    are_past,
     noise_border,
     quadrature,
     train_on_noise,
     vary,
 )
 from nin.linear.switching import border_rho, growth_rate
-from nin.runs.phases import MARGIN, Phase
+from nin.runs.phases import BORDERS, MARGIN, Phase, judged
 from nin.studies.borders.noise_only import noise_only_borders
 from nin.studies.borders.prediction import halves
+from nin.studies.borders.search import is_past
 from nin.studies.experiments import FIG2
 from nin.theory import closed_borders as cb
 from nin.theory import noise_map as nm
@@ -322,8 +323,8 @@ def test_a_lost_network_of_two_layers_is_dead() -> None:
     net = NoiseNet(width=32, eta=1e-3, depth=2)
     rho_1 = layer_borders(32, 784, 10, 1e-3).many_classes
     norms, losses = train_on_noise(net, np.full(4, 4 * rho_1), np.arange(4))
-    assert has_passed("lost", norms, losses).all()
-    assert not has_passed("divergent", norms, losses).any()  # its loss is below where it began
+    assert are_past("lost", norms, losses).all()
+    assert not are_past("divergent", norms, losses).any()  # its loss is below where it began
     np.testing.assert_allclose(losses[-1], np.log(10), atol=1e-8)  # the quadrature is that good
     assert (norms[-1] == norms[-2]).all()
 
@@ -466,10 +467,14 @@ def test_a_constant_image_raises_the_border() -> None:
 def test_what_is_past_a_border_is_judged_by_the_rule() -> None:
     norms = np.array([[1, 1, 1, 1.0], [2, 1, 2, 1], [0.1, 0.1, 2, np.nan]])
     losses = np.array([[1, 1, 1, 1.0], [2, 3, 2, 1], [2, 1, 2, np.nan]])
-    assert has_passed("divergent", norms, losses).tolist() == [False, False, True, True]
-    assert has_passed("catapult", norms, losses).tolist() == [True, False, True, True]
-    assert has_passed("surge", norms, losses).tolist() == [False, True, False, True]
-    assert has_passed("lost", 20 * norms - 19, losses).tolist() == [False, False, True, True]
+    assert are_past("divergent", norms, losses).tolist() == [False, False, True, True]
+    assert are_past("catapult", norms, losses).tolist() == [True, False, True, True]
+    assert are_past("surge", norms, losses).tolist() == [False, True, True, True]
+    assert are_past("lost", 20 * norms - 19, losses).tolist() == [False, False, True, True]
+    finite = [judged(norms[:, r], losses[:, r]) for r in range(3)]
+    for border in BORDERS:  # of a run with images it says the same
+        together = are_past(border, norms, losses)[:3].tolist()
+        assert [is_past(border, f) for f in finite] == together
     assert MARGIN < 2
 
 
@@ -483,7 +488,7 @@ def test_what_is_past_a_border_is_judged_by_the_rule() -> None:
         (lambda: NoiseNet(batch_size=-1), "must be positive"),
         (lambda: NoiseNet(scale=0), "must be positive"),
         (lambda: layer_borders(10, 10, 1, 0.1), "d_out >= 2"),
-        (lambda: has_passed("decay", np.ones((2, 1)), np.ones((2, 1))), "border must be"),
+        (lambda: are_past("end", np.ones((2, 1)), np.ones((2, 1))), "border must be"),
     ],
 )
 def test_bad_input_is_named(call: object, message: str) -> None:

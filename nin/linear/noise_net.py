@@ -16,11 +16,10 @@ from scipy.special import expit, logsumexp, ndtr, softmax
 
 from nin.runs.averages import Array
 from nin.runs.bisection import Border, find_border
-from nin.runs.phases import LAST, SURGE, Phase, is_lost, phase_index
+from nin.runs.phases import LAST, has_passed, phase_index
 
 STEPS = 84
 """As many as that search makes: one epoch of the paper's batches and two of a tenth of them."""
-BORDERS = ("surge", "catapult", "divergent", "lost")
 _DENSITY = 1 / np.sqrt(2 * np.pi)
 
 ACTIVATIONS: dict[str, tuple[Callable[[Array], Array], Callable[[Array], Array]]] = {
@@ -183,28 +182,22 @@ def _loss(net: NoiseNet, out: Array, y: Array) -> tuple[Array, Array]:
     return squares / net.d_out, 2 * (out - y) / net.d_out
 
 
-def has_passed(name: str, norms: Array, losses: Array) -> Array:
+def are_past(border: str, norms: Array, losses: Array) -> Array:
     """Tell which runs are past a border, by the rule of `nin.runs.phases`.
 
     Args:
-        name: One of `BORDERS`.
-        norms: |w_ni| of `train`.
-        losses: Losses of `train`.
+        border: One of `nin.runs.phases.BORDERS`.
+        norms: |w_ni| of `train_on_noise`.
+        losses: Losses of `train_on_noise`.
 
     Raises:
         ValueError: If there is no such border.
     """
-    if name not in BORDERS:
-        raise ValueError(f"border must be one of {BORDERS}, not {name!r}")
     diverged = ~np.isfinite(losses[-1])
     w, loss = (np.nan_to_num(x / x[0], nan=np.inf) for x in (norms, losses))
-    end = np.median(loss[-LAST:], 0)
-    phase = phase_index(w.max(0), w[-1], loss.max(0), end, diverged)
-    if name == "surge":
-        return (loss.max(0) > SURGE) | diverged
-    if name == "lost":
-        return is_lost(w[-1], diverged)
-    return phase >= list(Phase).index(Phase(name))
+    peak, end = loss.max(0), np.median(loss[-LAST:], 0)
+    phase = phase_index(w.max(0), w[-1], peak, end, diverged)
+    return has_passed(border, phase, w[-1], peak, diverged)
 
 
 def noise_border(
@@ -221,7 +214,7 @@ def noise_border(
         net: The network.
         around: Where to look: from a third of it to three times.
         seeds: Number of initial weights.
-        name: Of the border, as for `is_past`.
+        name: Of the border, as for `are_past`.
         steps: Length of the runs.
         tolerance: Relative width of the last brackets.
 
@@ -233,7 +226,7 @@ def noise_border(
     ids = np.arange(seeds)
 
     def past(sigma_eps: Array) -> Array:
-        return has_passed(name, *train_on_noise(net, sigma_eps, ids, steps))
+        return are_past(name, *train_on_noise(net, sigma_eps, ids, steps))
 
     return find_border(past, around / 3, around * 3, seeds, tolerance)
 

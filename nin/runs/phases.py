@@ -21,6 +21,9 @@ THROWN = 10.0
 and what can end it is the death of all units."""
 LAST = 10
 """Records whose median stands for "the end": one batch is noisy."""
+BORDERS = ("decay", "surge", "catapult", "divergent", "lost")
+"""What begins at each border: three phases, the surge of the noisy loss, whatever w_ni does, and
+runs that do not come back, whatever their loss does."""
 
 
 class Phase(StrEnum):
@@ -105,6 +108,31 @@ def is_lost(w_end: np.ndarray, diverged: np.ndarray) -> np.ndarray:
         diverged: Whether the loss became infinite.
     """
     return np.asarray(diverged | (w_end > THROWN))
+
+
+def has_passed(
+    border: str, phase: np.ndarray, w_end: np.ndarray, loss_peak: np.ndarray, diverged: np.ndarray
+) -> np.ndarray:
+    """Tell which runs are past a border.
+
+    Args:
+        border: One of `BORDERS`.
+        phase: Positions in ``list(Phase)``, of `phase_index`; what is divergent has surged too.
+        w_end: Final |w_ni| over its start.
+        loss_peak: Largest noisy loss over its start.
+        diverged: Whether the loss became infinite.
+
+    Raises:
+        ValueError: If there is no such border.
+    """
+    if border not in BORDERS:
+        raise ValueError(f"border must be one of {BORDERS}, not {border!r}")
+    order = list(Phase)
+    if border == "surge":
+        return (phase == order.index(Phase.DIVERGENT)) | (loss_peak > SURGE)
+    if border == "lost":
+        return is_lost(w_end, diverged)
+    return phase >= order.index(Phase(border))
 
 
 def classify_phase(history: History, layer: str | None = None) -> PhaseFinding:

@@ -309,7 +309,7 @@ def border_between(runs: Mapping[float, list[OtherCourse]], border: str) -> np.n
 
     Args:
         runs: By sigma_eps, rising.
-        border: One of `nin.studies.borders.search.BORDERS`.
+        border: One of `nin.runs.phases.BORDERS`.
 
     Returns:
         (seeds,): 0 where the weakest noise is past the border, infinite where none is.

@@ -21,7 +21,7 @@ from nin.folders import RESULTS
 from nin.networks.data import Dataset
 from nin.runs.bisection import border_of_one
 from nin.runs.history import History
-from nin.runs.phases import SURGE, Phase, PhaseFinding, classify_phase, is_lost
+from nin.runs.phases import Phase, PhaseFinding, classify_phase, has_passed
 from nin.studies.arrays import NEVER
 from nin.studies.borders.prediction import expected
 from nin.studies.experiments import Experiment
@@ -47,9 +47,6 @@ TOLERANCE = 0.02
 """Of sigma_eps, relative: half the spread over seeds, or less."""
 K_RANGE = {"mse": (0.5, 2000.0), "ce": (0.005, 50.0)}
 """Where to look for borders, in Table 1's unit: wide enough for all that is varied."""
-BORDERS = ("decay", "surge", "catapult", "divergent", "lost")
-"""What begins at each border: three phases, the surge of the noisy loss, whatever w_ni does, and
-runs that do not come back, whatever their loss does."""
 _NUMBERS = ("w_peak", "w_end", "loss_peak", "loss_end")
 
 
@@ -57,20 +54,15 @@ def is_past(border: str, f: PhaseFinding) -> bool:
     """Tell whether a run is past a border.
 
     Args:
-        border: One of `BORDERS`.
+        border: One of `nin.runs.phases.BORDERS`.
         f: What was seen of the run.
 
     Raises:
         ValueError: If there is no such border.
     """
-    if border not in BORDERS:
-        raise ValueError(f"border must be one of {BORDERS}, not {border!r}")
-    if border == "surge":
-        return f.phase == Phase.DIVERGENT or f.loss_peak > SURGE
-    if border == "lost":
-        return bool(is_lost(np.asarray(f.w_end), np.asarray(f.diverged_step is not None)))
-    order = list(Phase)
-    return order.index(f.phase) >= order.index(Phase(border))
+    phase, diverged = list(Phase).index(f.phase), f.diverged_step is not None
+    seen = (np.asarray(n) for n in (phase, f.w_end, f.loss_peak, diverged))
+    return bool(has_passed(border, *seen))
 
 
 @dataclass(frozen=True)
@@ -160,7 +152,7 @@ class Trials:
         bisects between its last two steps. Without a prediction the whole range is bisected.
 
         Args:
-            name: One of `BORDERS`: what begins there.
+            name: One of `nin.runs.phases.BORDERS`: what begins there.
             K: Where to look, noise variances in Table 1's unit; default `K_RANGE`.
             tolerance: Relative width of the last bracket in sigma_eps.
             around: The prediction; default: the closed form, if there is one.
@@ -262,7 +254,7 @@ def find_borders(
 
     Args:
         configurations: Experiments; noise strength, seed, epochs and evaluations are of no account.
-        names: Of `BORDERS`.
+        names: Of `nin.runs.phases.BORDERS`.
         seeds: Seeds of the runs.
         steps: SGD steps of each trial: within one epoch, or whole epochs.
         shelf: Where the records lie, and whether trials may be made.
