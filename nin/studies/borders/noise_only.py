@@ -13,8 +13,9 @@ from nin.networks.attachment import NOISE_LAWS, attach
 from nin.networks.mlp_stack import MLPStack
 from nin.networks.models import MLP
 from nin.networks.seeds import generator
-from nin.runs.bisection import find_border
+from nin.runs.bisection import border_of_one
 from nin.runs.phases import Phase, PhaseFinding, judged
+from nin.studies.borders.prediction import expected
 from nin.studies.borders.search import TOLERANCE, is_past
 from nin.studies.experiments import Experiment
 
@@ -28,7 +29,7 @@ def noise_only_borders(
     K: tuple[float, float],
     names: Sequence[str] = ("surge", "catapult", "divergent"),
 ) -> dict[str, float]:
-    """Find the borders of an experiment without its data, by bisection.
+    """Find the borders of an experiment without its data, from their closed forms where there are.
 
     The inputs are 0 and each value of eps comes with every label, so that labels say nothing of
     the noise; gradient descent on all of that. No image passes the first layer, which makes the
@@ -38,7 +39,7 @@ def noise_only_borders(
         e: The experiment with its seed; its own sigma_eps is of no account.
         steps: As many as the runs that are to be predicted have.
         K: Where to look, noise variances in Table 1's unit.
-        names: Of `nin.studies.borders.search.BORDERS`.
+        names: Of `nin.runs.phases.BORDERS`.
 
     Returns:
         sigma_eps by name; infinite where nothing begins in the range, 0 where all of it is past the
@@ -52,17 +53,11 @@ def noise_only_borders(
             seen[sigma_eps] = _run(dataclasses.replace(e, sigma_eps=sigma_eps), steps)
         return seen[sigma_eps]
 
-    found = {}
-    for name in names:
-        border = find_border(
-            lambda s, name=name: np.array([is_past(name, look(float(s[0])))]),  # type: ignore[misc]
-            low,
-            high,
-            1,
-            TOLERANCE,
-        )
-        found[name] = border.of_one
-    return found
+    def find(name: str) -> float:
+        near = expected(e, name)
+        return border_of_one(lambda s: is_past(name, look(s)), low, high, TOLERANCE, near)
+
+    return {name: find(name) for name in names}
 
 
 def _run(e: Experiment, steps: int) -> PhaseFinding:
