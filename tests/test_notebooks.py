@@ -331,6 +331,7 @@ BAD = {
     "memorisation": {"stronger_label_noise": [2.0]},
     "curvature": {"draws": 0},
     "image_borders": {"steps": 1},
+    "floor": {"times": [1.0, 1.0]},
     "network_borders": {"at_scale": ["none such"]},
     "predicted_borders": {"decay_steps": [1]},
     "proposals": {"several_strengths": [0.0]},

@@ -16,6 +16,7 @@ from nin.companion.claims.spoilt_images import judge_contests
 from nin.companion.figures.robust import draw_frontier, draw_leads
 from nin.companion.robustness_tables import (
     accuracy_table,
+    contest_numbers,
     corruption_table,
     lead_table,
     severity_gains,
@@ -280,6 +281,19 @@ def test_tables_of_leads_are_in_points_with_their_verdict() -> None:
     assert second[-1] == "not found"
     [row] = corruption_table({"blur": [Lead(Phase.DECAY, True, 2, 0.02, 0.001, 0.005)]}, 5).rows()
     assert row == ("blur", (2.0, 0.1))
+
+
+def test_a_text_has_the_numbers_of_the_tables() -> None:
+    both = made_up_contest()
+    said = contest_numbers(both)
+    assert said["decay_fixed"] == said["worst"] == "+3.0 ± 0.0"
+    assert (said["low"], said["high"], said["level"]) == ("3.0", "3.0", "3.0 ± 0.0")
+    assert (said["seeds"], said["worst_where"]) == ("5", "noise, decay, NIN fixed")
+    clean, spoilt = zip(*[r.points().mean(0) for r in both.found.values()], strict=True)
+    # Clean accuracy is the same in all: what remains of a correlation is rounding.
+    assert float(said["along"]) == pytest.approx(np.corrcoef(clean, spoilt)[0, 1], abs=0.005)
+    nowhere = replace(both, nins={True: [SMALL]})
+    assert "most" not in contest_numbers(nowhere)
 
 
 # ---- figure
