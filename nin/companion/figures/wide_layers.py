@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
 
 import matplotlib as mpl
 import numpy as np
@@ -11,7 +12,7 @@ from matplotlib.axes import Axes
 from nin.linear.wide_net import WideRuns
 from nin.runs.averages import middle
 
-_SMALL = {"fontsize": "x-small", "title_fontsize": "x-small"}
+_SMALL: dict[str, Any] = {"fontsize": "x-small", "title_fontsize": "x-small"}
 
 
 def draw_rises(ax: Axes, runs: Sequence[WideRuns], steps: int = 40) -> None:
