@@ -15,15 +15,19 @@ os.environ["PYTHONPATH"] = os.pathsep.join(path for path in _paths if path)
 # Those kernels draw into the notebook; an inherited "agg" would drop their figures.
 os.environ.pop("MPLBACKEND", None)
 os.environ.pop("NIN_RESULTS", None)  # the committed records are tested
+# Of processes that share the cores, each has one: threads that wait for each other's turn spin, and
+# small products of matrices take twenty times as long.
+os.environ.setdefault("OMP_NUM_THREADS", "1")
 os.environ.setdefault("NIN_FINDINGS", str(ROOT / "build" / "findings"))  # a ledger for all tests
 
 
-# Files that take minutes begin first, so that no worker is left with one when the other has ended.
+# Files that take minutes begin first, so that no worker is left with one when others have ended.
 LONGEST = tuple(
     f"test_{name}.py"
     for name in (
-        "notebooks",
+        "heavy_pages",
         "browser",
+        "notebooks",
         "decay_fit",
         "sweep",
         "resume",
