@@ -46,6 +46,13 @@ BASE = Experiment(epochs=2)
 LOSSES, WIDTHS, SEEDS = ("ce", "mse"), (64, 256), (0, 1, 2)
 DECAY, STRONG = 0.3, (0.8, 0.95, 1.1)
 """sigma_eps over the closed border of divergence: a decay to compare with, and noise that rules."""
+UNTRIED, UNTRIED_WIDTH, UNTRIED_SEEDS = (
+    replace(BASE, eta=0.03, batch_size=250, epochs=1),
+    96,
+    (6, 7, 8),
+)
+"""A setting that nobody had looked at when the verdict over the grid was in."""
+UNTRIED_STRENGTHS = (0.85, 1.05)
 QUANTITIES = ("w_ni", "next", "loss")
 """|w_ni|, the norm of the weight matrix behind it, and the noisy loss."""
 _OTHER = 1000  # added to the seed of batches and noise
@@ -123,15 +130,27 @@ def early_end(w: np.ndarray) -> int:
 
 
 def networks(
-    base: Experiment, losses: Sequence[str], widths: Sequence[int], seeds: Sequence[int]
+    base: Experiment,
+    losses: Sequence[str],
+    widths: Sequence[int],
+    seeds: Sequence[int],
+    shares: Sequence[float] = (DECAY, *STRONG),
 ) -> dict[tuple[str, int, float], list[Experiment]]:
-    """Return the runs by loss, width and share of the border of divergence, one per seed."""
+    """Return the runs by loss, width and share of the border of divergence, one per seed.
+
+    Args:
+        base: What they have in common.
+        losses: Names of losses.
+        widths: Neurons.
+        seeds: Of weights, batches and noise.
+        shares: Strengths, sigma_eps over the closed border of divergence.
+    """
     found = {}
     for loss in losses:
         for width in widths:
             e = replace(base, loss=loss, width=width)
             border = closed_border(e)
-            for share in (DECAY, *STRONG):
+            for share in shares:
                 found[loss, width, share] = [
                     replace(e, sigma_eps=share * border, seed=k) for k in independent(seeds)
                 ]
