@@ -68,6 +68,7 @@ PINNED = {
     "C37": Verdict.PARTLY,
     "C38": Verdict.DIFFERS,
     "C39": Verdict.PARTLY,
+    "C39-NET": Verdict.PARTLY,
     "C40-LIN": Verdict.REPRODUCED,
     "C40-NET": Verdict.NOT_SEEN,
     "C41": Verdict.PARTLY,

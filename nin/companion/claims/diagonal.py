@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any
 
 import numpy as np
@@ -50,6 +51,7 @@ class Beside:
         return np.asarray(self.forecast == self.runs.diverged)
 
 
+@lru_cache(maxsize=256)
 def beside_models(
     wiring: str,
     width: int,
