@@ -9,8 +9,8 @@ from scipy import stats
 
 from nin.linear.diagonal import train_diagonal
 from nin.linear.model import simulate
-from nin.theory import diagonal as th
 from nin.theory import noise_map
+from nin.theory import separation as th
 from nin.theory import symbols as s
 
 
@@ -18,23 +18,23 @@ def test_coordinates_with_nodes_of_their_own_do_not_feel_each_other() -> None:
     w = th.weights(2, 4, outputs=1)
     own = w | {"n": th.own_nodes(w["n"], each=2)}
     parts = [[w["v"][k], w["u"][k], w["n"][k, 2 * k], w["n"][k, 2 * k + 1]] for k in (0, 1)]
-    loss = th.mean_loss(own)
+    loss = th.averaged_loss(own)
     assert th.coupling(loss, *parts).is_zero_matrix
     assert th.coupling(loss, list(w["m"]), parts[0] + parts[1]).is_zero_matrix
-    assert not th.coupling(th.mean_loss(w), *parts).is_zero_matrix  # wired to both
+    assert not th.coupling(th.averaged_loss(w), *parts).is_zero_matrix  # wired to both
 
 
 def test_one_coordinate_is_the_linear_model() -> None:
     w = th.weights(1, 1)
     model = {w["v"][0]: s.w1, w["u"][0]: s.w0, w["M"][0]: s.M, w["n"][0]: s.u}
-    assert sp.expand(th.mean_loss(w).subs(model) - noise_map.mean_loss()) == 0
+    assert sp.expand(th.averaged_loss(w).subs(model) - noise_map.mean_loss()) == 0
 
 
 def test_nodes_of_one_coordinate_are_one_node_of_their_length() -> None:
     w = th.weights(1, 3)
     length = sp.sqrt(sum(n**2 for n in w["n"]))
     one = th.weights(1, 1)
-    assert sp.expand(th.mean_loss(w) - th.mean_loss(one).subs(one["n"][0], length)) == 0
+    assert sp.expand(th.averaged_loss(w) - th.averaged_loss(one).subs(one["n"][0], length)) == 0
     at = dict(zip(sp.symbols("n0:3", real=True), w["n"], strict=True))
     unit = s.eta * s.sigma_eps**2
     lam = noise_map.LAMBDA.subs({s.w1: sp.Symbol("v", real=True), s.u: length})
@@ -59,7 +59,7 @@ def test_a_shared_node_follows_the_map_of_the_noise_with_all_weights_together(
 
 def test_a_node_sees_the_layers_behind_it_alone() -> None:
     w = sp.symbols("w0:3", real=True)
-    assert th.deep_curvature(3) == [w[1] ** 2 * w[2] ** 2, w[2] ** 2, 1]
+    assert th.curvature_behind(3) == [w[1] ** 2 * w[2] ** 2, w[2] ** 2, 1]
 
 
 def _explicit(v, u, n, m, sigma_eps, batch_size, g):  # type: ignore[no-untyped-def]

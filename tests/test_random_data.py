@@ -10,9 +10,9 @@ import torch
 from test_claims_borders import page_defaults
 
 import nin
-from nin.companion.claims.random_data import first_steps
+from nin.companion.claims.without_data import starts_seen
 from nin.studies import random_data
-from nin.studies.random_data import KINDS, Courses, courses, early_end, networks, without
+from nin.studies.random_data import KINDS, Courses, early_end, first_courses, networks, without
 from nin.studies.study import Shelf, images_of
 
 TINY = replace(random_data.BASE, width=5, d_in=49, batch_size=3000, sigma_eps=40.0, epochs=1)
@@ -21,7 +21,7 @@ TINY = replace(random_data.BASE, width=5, d_in=49, batch_size=3000, sigma_eps=40
 @pytest.fixture(scope="module")
 def seen(tmp_path_factory: pytest.TempPathFactory) -> Courses:
     shelf = Shelf(tmp_path_factory.mktemp("random_data"), "random_data", workers=1)
-    return courses([TINY], shelf)[0]
+    return first_courses([TINY], shelf)[0]
 
 
 def test_with_images_it_is_the_experiment_s_own_run(seen: Courses) -> None:
@@ -121,5 +121,5 @@ def test_a_strength_is_a_share_of_the_closed_border() -> None:
 
 
 def test_every_committed_run_has_its_five_kinds() -> None:
-    assert len(first_steps()) == 16
-    assert all(r.values.shape == (5, 3, 84) for runs in first_steps().values() for r in runs)
+    assert len(starts_seen()) == 16
+    assert all(r.values.shape == (5, 3, 84) for runs in starts_seen().values() for r in runs)

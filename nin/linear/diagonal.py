@@ -1,4 +1,4 @@
-"""Diagonal linear networks with several nodes, by exact SGD (footnote 3, `nin.theory.diagonal`)."""
+"""Diagonal linear networks with several nodes, by exact SGD; `nin.theory.separation` has why."""
 
 from __future__ import annotations
 
@@ -94,7 +94,8 @@ def train_diagonal(
     """
     v, u, n = (np.array(w, float) for w in (v, u, n))
     m = np.zeros((len(v), 0)) if m is None else np.array(m, float)
-    if v.ndim != 2 or u.shape != v.shape or n.shape[:2] != v.shape or len(m) != len(v):
+    fits = v.ndim == m.ndim == 2 and n.ndim == 3
+    if not (fits and u.shape == v.shape == n.shape[:2] and len(m) == len(v)):
         raise ValueError(
             f"expected v and u of shape (runs, D), n (runs, D, J), m (runs, J'), not {v.shape}, "
             f"{u.shape}, {n.shape} and {m.shape}"

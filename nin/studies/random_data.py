@@ -157,7 +157,7 @@ def networks(
     return found
 
 
-def courses(experiments: Sequence[Experiment], shelf: Shelf) -> list[Courses]:
+def first_courses(experiments: Sequence[Experiment], shelf: Shelf) -> list[Courses]:
     """Return the first steps of each network with and without its data.
 
     Args:

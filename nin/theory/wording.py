@@ -71,7 +71,7 @@ ENTRIES: tuple[Entry[str], ...] = (
         "footnote 3",
         "The linear model stands for a diagonal linear network, on average over batches and as "
         "long as no coordinate diverges.",
-        page="diagonal#fig-diagonal",
+        page="diagonal#footnote-3",
         test="test_diagonal.py::test_coordinates_with_nodes_of_their_own_do_not_feel_each_other",
     ),
     _right(

@@ -58,7 +58,7 @@ def sample_loss(w: dict[str, MutableDenseMatrix]) -> tuple[Expr, list[Symbol], l
     return (output - wanted) ** 2 / 2, x, eps + delta
 
 
-def mean_loss(w: dict[str, MutableDenseMatrix]) -> Expr:
+def averaged_loss(w: dict[str, MutableDenseMatrix]) -> Expr:
     """Return the loss averaged over inputs and noises: only squares of one of them survive.
 
     Args:
@@ -91,7 +91,7 @@ def shared_map(coordinates: int) -> Matrix:
     """
     w = weights(coordinates, 1)
     unit = s.eta * s.sigma_eps**2
-    loss = mean_loss(w).subs(s.sigma_x, 0)
+    loss = averaged_loss(w).subs(s.sigma_x, 0)
     v, n = (z - s.eta * Matrix([loss]).jacobian(list(z)).T for z in (w["v"], w["n"]))
     return Matrix([unit * v.dot(n), unit * (v.dot(v) + n.dot(n))])
 
@@ -108,7 +108,7 @@ BORDER_OUTPUT = 2 / s.eta
 """sigma_eps^2 above which the weight of a node at the outputs grows, whatever the others do."""
 
 
-def deep_curvature(depth: int) -> list[Expr]:
+def curvature_behind(depth: int) -> list[Expr]:
     """Return the curvature by the weight of a node at each layer of one coordinate, over sigma^2.
 
     The product of the squares of the weights behind the node, and of no other.

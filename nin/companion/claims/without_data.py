@@ -19,7 +19,7 @@ from nin.studies.random_data import (
     SEEDS,
     WIDTHS,
     Courses,
-    courses,
+    first_courses,
     networks,
 )
 
@@ -31,10 +31,10 @@ WEIGHTS = ("w_ni", "next")
 
 
 @lru_cache
-def first_steps() -> dict[tuple[str, int, float], list[Courses]]:
+def starts_seen() -> dict[tuple[str, int, float], list[Courses]]:
     """Return the first steps of all runs, by loss, width and share of the border of divergence."""
     asked = networks(BASE, LOSSES, WIDTHS, SEEDS)
-    found = iter(courses([e for runs in asked.values() for e in runs], RANDOM_DATA))
+    found = iter(first_courses([e for runs in asked.values() for e in runs], RANDOM_DATA))
     return {setting: [next(found) for _ in runs] for setting, runs in asked.items()}
 
 
@@ -63,7 +63,7 @@ def cell_of(setting: tuple[str, int, float], runs: list[Courses], kind: str) -> 
 )
 def network_without_data() -> Finding:
     """Follow the same weights, batches and noise with other labels, other inputs, and neither."""
-    strong = {s: runs for s, runs in first_steps().items() if s[2] != DECAY}
+    strong = {s: runs for s, runs in starts_seen().items() if s[2] != DECAY}
     cells = [cell_of(s, runs, kind) for s, runs in strong.items() for kind in OTHERS]
     yard = {s: cell_of(s, runs, KINDS[-1]).value for s, runs in strong.items()}
     keys = [s for s in strong for _ in OTHERS]
@@ -82,7 +82,7 @@ def network_without_data() -> Finding:
     weak = {
         loss: max(
             cell_of(s, runs, kind).value
-            for s, runs in first_steps().items()
+            for s, runs in starts_seen().items()
             for kind in OTHERS[:2]
             if s[0] == loss and s[2] == DECAY
         )
