@@ -18,12 +18,13 @@ os.environ.pop("NIN_RESULTS", None)  # the committed records are tested
 os.environ.setdefault("NIN_FINDINGS", str(ROOT / "build" / "findings"))  # a ledger for all tests
 
 
-# Files that take minutes begin first, so that no worker is left with one when the other has ended.
+# Files that take minutes begin first, so that no worker is left with one when others have ended.
 LONGEST = tuple(
     f"test_{name}.py"
     for name in (
-        "notebooks",
+        "heavy_pages",
         "browser",
+        "notebooks",
         "decay_fit",
         "sweep",
         "resume",

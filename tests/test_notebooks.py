@@ -295,18 +295,6 @@ def small(page: Path) -> dict[str, Any]:
     return yaml.safe_load(text)  # type: ignore[no-any-return]
 
 
-@pytest.mark.parametrize("page", HEAVY, ids=lambda p: p.stem)
-def test_heavy_page_runs_small(page: Path, tmp_path: Path) -> None:
-    before = page.read_bytes()
-    output = tmp_path / "out.ipynb"
-    run_page(page, small(page) | {"results": str(tmp_path / "results"), "workers": 1}, output)
-    executed = nbformat.read(output, as_version=4)
-    kinds = [o.output_type for c in executed.cells for o in c.get("outputs", [])]
-    assert "error" not in kinds and "display_data" in kinds
-    assert list((tmp_path / "results").glob("*.npz"))
-    assert page.read_bytes() == before
-
-
 def test_every_parameter_file_fits_a_page() -> None:
     pages = {page.stem: page_parameters(page) for page in HEAVY}
     files = sorted((ROOT / "params").glob("*.yml"))

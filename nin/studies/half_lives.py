@@ -140,10 +140,12 @@ def decay_runs(base: Experiment = FIG1, seeds: Sequence[int] = SEEDS) -> list[Ex
     return [base.at(K, seed=seed, epochs=epochs[K]) for seed in seeds for K in K_VALUES]
 
 
-def narrow_runs(seeds: Sequence[int] = SEEDS) -> list[Experiment]:
+def narrow_runs(seeds: Sequence[int] = SEEDS, width: int = NARROW.width) -> list[Experiment]:
     """Return runs of the narrow network, in batches of each size."""
     return [
-        replace(NARROW, batch_size=size).at(NARROW_K, seed=seed, epochs=2 * size // 128)
+        replace(NARROW, width=width, batch_size=size).at(
+            NARROW_K, seed=seed, epochs=2 * size // 128
+        )
         for size in NARROW_BATCHES
         for seed in seeds
     ]
