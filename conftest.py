@@ -15,6 +15,9 @@ os.environ["PYTHONPATH"] = os.pathsep.join(path for path in _paths if path)
 # Those kernels draw into the notebook; an inherited "agg" would drop their figures.
 os.environ.pop("MPLBACKEND", None)
 os.environ.pop("NIN_RESULTS", None)  # the committed records are tested
+# Of processes that share the cores, each has one: threads that wait for each other's turn spin, and
+# small products of matrices take twenty times as long.
+os.environ.setdefault("OMP_NUM_THREADS", "1")
 os.environ.setdefault("NIN_FINDINGS", str(ROOT / "build" / "findings"))  # a ledger for all tests
 
 
