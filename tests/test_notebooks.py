@@ -323,6 +323,7 @@ BAD = {
     "network_borders": {"at_scale": ["none such"]},
     "predicted_borders": {"decay_steps": [1]},
     "proposals": {"several_strengths": [0.0]},
+    "random_data": {"untried_strengths": [-1.0]},
     "activations": {"bounded_sigma_eps": [-1.0]},
     "beyond_mlps": {"strong": [-1.0]},
     "one_run": {"activation": "none such"},

@@ -193,9 +193,9 @@ def relaxation(figure: str, strengths: Mapping[float, Sequence[History]]) -> Fin
         Cell.of({"figure": figure, "K": K}, a, all(a > 1) and all(b > 1), all(a > 1) and all(b < 1))
         for K, a, b in zip(list(strengths)[1:], longer, niw_longer, strict=True)
     ]
+    by = [np.array([middle(seeds)[0] for seeds in t]) for t in (longer, niw_longer)]
     changes = " and ".join(
-        f"{min(factors):.2g} to {max(factors):.2g}"
-        for factors in ([middle(seeds)[0] for seeds in t] for t in (longer, niw_longer))
+        " to ".join(dict.fromkeys(f"{v:.2g}" for v in (t.min(), t.max()))) for t in by
     )
     says = {
         Verdict.REPRODUCED: "Both take longer with more noise.",
