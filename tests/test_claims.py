@@ -38,6 +38,7 @@ PINNED = {
     "C16": Verdict.PARTLY,
     "C17-CE": Verdict.CORRECTED,
     "C17-DEEP": Verdict.PARTLY,
+    "C17-FIG1": Verdict.CORRECTED,
     "C17-LIN": Verdict.PARTLY,
     "C17-MSE": Verdict.DIFFERS,
     "C18-CE": Verdict.CORRECTED,
@@ -67,6 +68,7 @@ PINNED = {
     "C37": Verdict.PARTLY,
     "C38": Verdict.DIFFERS,
     "C39": Verdict.PARTLY,
+    "C39-NET": Verdict.PARTLY,
     "C40-LIN": Verdict.REPRODUCED,
     "C40-NET": Verdict.NOT_SEEN,
     "C41": Verdict.PARTLY,
@@ -77,6 +79,7 @@ PINNED = {
     "C47": Verdict.PARTLY,
     "C48": Verdict.PARTLY,
     "EQ2": Verdict.CORRECTED,
+    "FN3": Verdict.CORRECTED,
 }
 """The verdicts as of the committed code and records: a change is news, and belongs in the log."""
 

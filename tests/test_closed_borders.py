@@ -11,7 +11,7 @@ import sympy as sp
 import torch
 from scipy import integrate, stats
 
-from nin.companion.comparisons import Comparison
+from nin.companion.comparisons import Comparison, compare_on_noise
 from nin.companion.figures.border_plane import draw_border_plane
 from nin.companion.figures.style import PHASE_COLORS
 from nin.linear.border_formulas import layer_borders
@@ -406,12 +406,7 @@ def test_halves_of_drawn_networks_average_to_the_closed_form() -> None:
 
 
 def ratios(nets: list[NoiseNet], form: str, **options: int) -> list[float]:
-    found = []
-    for net in nets:
-        closed = layer_borders(net.width, net.d_in, net.d_out, net.eta, net.niw_variance)
-        at = getattr(closed, form)
-        found.append(noise_border(net, at, seeds=4, tolerance=0.02, **options).value / at)
-    return found
+    return [compare_on_noise(net, getattr(net.formulas, form), **options).ratio for net in nets]
 
 
 def test_squared_error_diverges_at_the_closed_form() -> None:

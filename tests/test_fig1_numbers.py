@@ -11,7 +11,7 @@ from scipy import stats
 
 from nin.companion.figures.powers import draw_powers
 from nin.companion.local_power import measured_powers
-from nin.companion.precision_gaps import overall, precision_gap
+from nin.companion.precision_gaps import PrecisionGap, overall, precision_gap, precision_table
 from nin.companion.rest_tables import FLOOR_HEADS, floor_cells, halving_table
 from nin.runs.phases import Phase
 from nin.studies.borders.prediction import initial_rate
@@ -51,6 +51,17 @@ def test_gaps_are_those_of_the_same_seeds_and_seeds_scatter_over_all() -> None:
     rms, shift, seeds, n = overall([gap])
     assert (rms, shift) == (pytest.approx(np.log(2) / 2**0.5), pytest.approx(np.log(2) / 2))
     assert (seeds, n) == (pytest.approx(np.log(2)), 2)
+
+
+def test_gaps_are_told_at_each_strength_and_over_all() -> None:
+    gaps = [PrecisionGap("w_ni", K, np.log([1.1, 1 / 1.1]), 0.04) for K in (0.1, 10.0)]
+    table = precision_table({"noise weights": gaps, "loss": []})
+    assert table is not None
+    weak, strong, pooled = table.rows()
+    assert weak == ("noise weights", "0.1", "1.100, 0.909", "20.0%")
+    assert strong[1] == "10"
+    assert pooled[2] == f"rms {np.log(1.1):.1%}, mean +0.0% (n = 4 pairs)"
+    assert precision_table({"loss": []}) is None
 
 
 def test_a_time_that_is_missing_has_no_gap() -> None:

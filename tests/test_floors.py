@@ -53,7 +53,7 @@ def test_powers_are_found_one_at_a_time() -> None:
 def test_a_network_is_watched_at_the_same_times_whatever_its_learning_rate(
     tmp_path_factory: pytest.TempPathFactory,
 ) -> None:
-    shelf = Shelf(tmp_path_factory.mktemp("floors"), "image_borders", workers=1)
+    shelf = Shelf(tmp_path_factory.mktemp("floors"), "floor", workers=1)
     tiny = dataclasses.replace(BASE, width=8, batch_size=512)
     grid = [tiny, dataclasses.replace(tiny, eta=0.1)]
     found = floors(grid, [0, 1], shelf, times=[1.0, 5.0])

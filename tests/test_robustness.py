@@ -10,12 +10,14 @@ import numpy as np
 import pytest
 import torch
 from matplotlib.axes import Axes
+from scipy import stats
 
 from nin.companion.claims.finding import Verdict
 from nin.companion.claims.spoilt_images import judge_contests
 from nin.companion.figures.robust import draw_frontier, draw_leads
 from nin.companion.robustness_tables import (
     accuracy_table,
+    contest_numbers,
     corruption_table,
     lead_table,
     severity_gains,
@@ -280,6 +282,19 @@ def test_tables_of_leads_are_in_points_with_their_verdict() -> None:
     assert second[-1] == "not found"
     [row] = corruption_table({"blur": [Lead(Phase.DECAY, True, 2, 0.02, 0.001, 0.005)]}, 5).rows()
     assert row == ("blur", (2.0, 0.1))
+
+
+def test_a_text_has_the_numbers_of_the_tables() -> None:
+    both = made_up_contest()
+    both = replace(both, found={**both.found, SMALL: made_up(0.85, 0.5)})
+    said = contest_numbers(both)
+    assert said["decay_fixed"] == said["worst"] == "+3.0 ± 0.0"
+    assert (said["low"], said["high"], said["level"]) == ("3.0", "3.0", "3.0 ± 0.0")
+    assert (said["seeds"], said["worst_where"]) == ("5", "noise, decay, NIN fixed")
+    clean, spoilt = zip(*[r.points().mean(0) for r in both.found.values()], strict=True)
+    assert said["along"] == f"{stats.pearsonr(clean, spoilt).statistic:.2f}"
+    nowhere = replace(both, nins={True: [SMALL]})
+    assert "most" not in contest_numbers(nowhere)
 
 
 # ---- figure

@@ -23,6 +23,7 @@ from nin.studies import (
     half_lives,
     memorisation,
     other_networks,
+    random_data,
     recomputation,
     records,
     robustness,
@@ -79,6 +80,7 @@ KINDS: dict[str, Callable[[Experiment, Shelf], object]] = {
     ),
     "features": lambda e, shelf: features.weight_lengths([e], shelf, 9)[0].pixels,
     "several": lambda e, shelf: several.several([e], shelf, 20)[0].pull,
+    "random data": lambda e, shelf: random_data.first_courses([e], shelf)[0].values,
 }
 """A number from a record of each kind; each takes a moment to make."""
 
@@ -230,7 +232,7 @@ def _kinds() -> list[type]:
         forecasts.Forecasting, saturation.Saturating, Searching, image_parts.ImagePart,
         other_networks.OtherRun, other_networks.Foretelling,
         second_order.SecondOrder, half_lives.HalfLife, lost.LostOnNoise,
-        robustness.Regularised, features.Telling, several.Nodes,
+        robustness.Regularised, features.Telling, several.Nodes, random_data.Bereft,
     ]  # fmt: skip
 
 

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from nin.linear.noise_net import STEPS, NoiseNet, noise_border
 from nin.runs.averages import middle
 from nin.studies.borders.forecasts import METHODS, Forecast
 from nin.studies.borders.prediction import closed_border
@@ -35,6 +36,22 @@ class Comparison:
     def ratio(self) -> float:
         """Measured over predicted."""
         return self.measured / self.predicted
+
+
+def compare_on_noise(net: NoiseNet, predicted: float, steps: int = STEPS) -> Comparison:
+    """Measure where a network on noise alone diverges, over four draws of its weights.
+
+    Args:
+        net: The network.
+        predicted: The border that is expected, in sigma_eps; the search begins around it.
+        steps: Length of the runs.
+
+    >>> net = NoiseNet(width=64, d_out=2, eta=0.02)
+    >>> round(compare_on_noise(net, net.formulas.two_classes).ratio, 1)
+    1.0
+    """
+    found = noise_border(net, predicted, seeds=4, steps=steps, tolerance=0.02)
+    return Comparison(net.activation, net.loss, predicted, found.value, found.err)
 
 
 def compare(

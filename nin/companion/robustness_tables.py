@@ -1,12 +1,16 @@
-"""How regularised networks stand spoilt images, as tables."""
+"""How regularised networks stand spoilt images, as tables and as numbers of a text."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
+import numpy as np
+
 from nin.companion.tables import Cell, Table
 from nin.runs.averages import mean
-from nin.studies.leads import Contest, Lead
+from nin.runs.frontiers import level
+from nin.runs.phases import Phase
+from nin.studies.leads import Contest, Lead, answer
 from nin.studies.robustness import Regularised, Robustness
 
 
@@ -119,3 +123,39 @@ def severity_gains(
     )
     heads = ("corruption", "severity", "none", *(" ".join(map(str, named(c))) for c in chosen))
     return Table.of_rows("robustness_severities", caption, heads, rows, n=2)
+
+
+def contest_numbers(c: Contest) -> dict[str, str]:
+    """Return what a text says of a contest, by name; differences are in percentage points.
+
+    Args:
+        c: The contest. Where every strength is out of place, nothing is said of leads.
+    """
+    leads = c.leads()
+    said = {f"{x.phase}_{'fixed' if x.fixed else 'anew'}": points(x) for x in leads}
+    learnt = [r.points().mean(0) for r in c.found.values() if r.phase is not Phase.DIVERGENT]
+    said["along"] = f"{np.corrcoef(np.transpose(learnt))[0, 1]:.2f}"
+    said |= {"answer": answer(leads).capitalize(), "seeds": str(c.seeds)}
+    found = [x for x in leads if x.strengths]
+    if found:
+        values = [f"{100 * x:.1f}".replace("-", "−") for x in sorted(x.value for x in found)]
+        same = max((x for x in c.leads(above=level) if x.strengths), key=lambda x: abs(x.value))
+        how, worst = c.worst()
+        said |= {
+            "most": f"{100 * max(x.value + x.half for x in found):.1f}",
+            "low": values[0],
+            "high": values[-1],
+            "level": f"{100 * abs(same.value):.1f} ± {100 * same.err:.1f}",
+            "worst": points(worst),
+            "worst_where": f"{how}, {worst.phase}, NIN {kind_of(worst)}",
+        }
+    return said
+
+
+def points(x: Lead) -> str:
+    """Return a lead in percentage points, and its error.
+
+    >>> points(Lead(Phase.DECAY, True, 2, -0.021, 0.004, 0.01))
+    '−2.1 ± 0.4'
+    """
+    return f"{100 * x.value:+.1f} ± {100 * x.err:.1f}".replace("-", "−")

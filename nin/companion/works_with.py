@@ -36,13 +36,13 @@ def shown_by_tests(folder: Path = TESTS) -> dict[str, list[tuple[str, str]]]:
 
 
 def works_with_table(folder: Path = TESTS) -> str:
-    """Return the table as Markdown: what, what a test shows, and which file's."""
-    rows = ["| with | what a test shows | in |", "|:--|:--|:--|"]
+    """Return the table as Markdown, in a box for the phone: what, what a test shows, whose file."""
+    rows = ["```{container} long", "", "| with | what a test shows | in |", "|:--|:--|:--|"]
     for what, facts in shown_by_tests(folder).items():
         says = "<br>".join(fact for fact, _ in facts)
         files = ", ".join(f"`{name}`" for name in dict.fromkeys(name for _, name in facts))
         rows.append(f"| {what} | {says} | {files} |")
-    return "\n".join(rows)
+    return "\n".join([*rows, "```"])
 
 
 def _shows(test: ast.FunctionDef) -> list[str]:

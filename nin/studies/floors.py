@@ -14,7 +14,7 @@ from nin.studies.experiments import FIG1, Experiment
 from nin.studies.study import Shelf, independent
 from nin.studies.windows import Course, check_windows, predicted_floor, window_courses
 
-FLOORS_SHELF = Shelf(RESULTS / "floors", "image_borders", may_make=False)
+FLOORS_SHELF = Shelf(RESULTS / "floors", "floor", may_make=False)
 BASE = dataclasses.replace(FIG1, width=128, batch_size=64, sigma_eps=60.0)
 """A narrower network than Fig. 1's, so that runs take seconds."""
 BATCHES = (16, 32, 64, 128, 256)

@@ -120,7 +120,7 @@ FN2 = Entry(
     why="Both terms fall with the same power of the batch size, so a larger batch does not help. "
     "The ratio passes 1 where the noise dominates.",
     matters=True,
-    page="batch_averages#footnote-2",
+    page="neglected#footnote-2",
     test=_TEST + "test_neglected_fluctuations_have_the_stated_ratio",
 )
 

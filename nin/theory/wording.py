@@ -66,7 +66,14 @@ ENTRIES: tuple[Entry[str], ...] = (
         page="real_networks#relu-kinks",
         test="test_pull.py::test_kinks_complete_the_prediction_for_relu",
     ),
-    _right("fn-3", "footnote 3", "The linear model stands for a diagonal linear network."),
+    _right(
+        "fn-3",
+        "footnote 3",
+        "The linear model stands for a diagonal linear network, on average over batches and as "
+        "long as no coordinate diverges.",
+        page="diagonal#footnote-3",
+        test="test_diagonal.py::test_coordinates_with_nodes_of_their_own_do_not_feel_each_other",
+    ),
     _right(
         "sec3-optimum",
         "Sec. 3, loss and optimum",

@@ -11,6 +11,7 @@ import numpy as np
 from nin.companion.claims.finding import Cell, Finding
 from nin.companion.claims.ledger import claim
 from nin.companion.claims.several_nodes import LEFT, UNKNOWN
+from nin.runs.averages import middle
 from nin.runs.phases import Phase
 from nin.studies.borders.search import is_past
 from nin.studies.other_networks import (
@@ -172,7 +173,7 @@ def _border_cells(
         return []
     off = said[there] / found[there]
     setting = {"network": of.name, "node": of.layer, "border": border, "by": by}
-    near = 1 / NEAR < float(np.exp(np.log(off).mean())) < NEAR
+    near = 1 / NEAR < middle(off)[0] < NEAR
     return [Cell.of(setting, off**2, near)]
 
 

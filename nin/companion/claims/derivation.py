@@ -136,7 +136,7 @@ NEGLIGIBLE = 1 / 3
     "C25",
     "Batch fluctuations of the second-order term are negligible throughout.",
     "footnote 2",
-    "batch_averages#footnote-2",
+    "neglected#footnote-2",
 )
 def fluctuations_of_the_second_order() -> Finding:
     """Compare neglected with kept fluctuations over initial weights, up to the catapult.

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Mapping
-from functools import lru_cache
+from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -15,7 +14,8 @@ from nin.companion.claims.finding import Cell, Finding
 from nin.companion.claims.ledger import claim
 from nin.companion.claims.proposals import PAGE
 from nin.folders import RESULTS
-from nin.studies.memorisation import BASE, Memory, memory
+from nin.studies.experiments import Experiment
+from nin.studies.memorisation import BASE, IMAGES, Memory, memory
 from nin.studies.study import Shelf
 
 Array = np.ndarray
@@ -66,11 +66,26 @@ def rank_correlation(a: Array, b: Array) -> tuple[float, float]:
     return value, float(np.sqrt((1 - value**2) / (len(a) - 2)))
 
 
-@lru_cache
-def small_memories(fixed: bool) -> dict[float, Memory]:
-    """Return what is on record of the smaller network, by share of wrong labels."""
-    base = dataclasses.replace(SMALL, fixed=fixed)
-    return {s: memory(base, SMALL_SEEDS, s, shelf=LABELS) for s in SMALL_SHARES}
+def small_memories(
+    fixed: bool,
+    base: Experiment = SMALL,
+    seeds: Sequence[int] = SMALL_SEEDS,
+    shares: Sequence[float] = SMALL_SHARES,
+    images: int = IMAGES,
+    shelf: Shelf = LABELS,
+) -> dict[float, Memory]:
+    """Return what the smaller network remembers, by share of wrong labels; default: on record.
+
+    Args:
+        fixed: Whether its NIN is.
+        base: The network.
+        seeds: Seeds of its runs.
+        shares: Of wrong labels.
+        images: Number of training images.
+        shelf: Where the records lie.
+    """
+    base = dataclasses.replace(base, fixed=fixed)
+    return {s: memory(base, seeds, s, images, shelf=shelf) for s in shares}
 
 
 def of_fig1(fixed: bool) -> list[tuple[float, int, dict[float, Memory]]]:

@@ -10,7 +10,7 @@ from nin.companion.claims.finding import Cell, Finding, Verdict, judge, settings
 from nin.companion.claims.ledger import SIGMAS, claim
 from nin.linear import plane
 from nin.linear.model import simulate
-from nin.runs.averages import mean
+from nin.runs.averages import middle
 from nin.runs.phases import Phase
 from nin.theory import noise_map
 
@@ -271,10 +271,9 @@ def relaxation_linear() -> Finding:
         for (name, below), k in ((x, k) for x in low.items() for k in (1, 2)):
             pair = below[:, :, [k - 1, k]]
             steps = run.step[pair.argmax(0)][pair.any(0).all(-1)]
-            ratio, err = mean(np.log(steps[:, 1] / steps[:, 0]))
+            value, err = middle(steps[:, 1] / steps[:, 0])
             setting = {"reading": reading, "of": name, "sigma_eps": strengths[k]}
-            value = np.exp(ratio)
-            longer = ratio - SIGMAS * err > np.log(1.05)
+            longer = np.log(value) - SIGMAS * err > np.log(1.05)
             cells.append(Cell(setting, value, value * err, len(steps), longer))
     loss, niw = ([c.value for c in cells if c.setting["of"] == name] for name in low)
     ranges = [

@@ -11,7 +11,7 @@ from nin.companion.claims.finding import Cell, Finding, settings
 from nin.companion.claims.ledger import claim
 from nin.companion.claims.table1 import table1_histories
 from nin.linear import flow, plane
-from nin.runs.averages import course, mean
+from nin.runs.averages import course, middle
 from nin.runs.history import History
 from nin.runs.phases import Phase
 from nin.runs.times import FALLS, decay_times, time_to
@@ -128,8 +128,7 @@ def evolves_as_the_loss() -> Finding:
                 continue
             pace, shares = beside_the_loss(histories, quiet)
             setting = {"figure": figure, "NIN": NIN, "K": K}
-            middle, err = mean(np.log(pace))
-            pace_of_all = float(np.exp(middle))
+            pace_of_all, err = middle(pace)
             good = _alike(pace_of_all, 1.0, shares[:, 0].mean())
             cells.append(Cell(setting, pace_of_all, pace_of_all * err, len(pace), good))
             explained.append(shares.mean(0))

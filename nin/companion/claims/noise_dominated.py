@@ -10,7 +10,7 @@ from nin.companion.claims.finding import Cell, Finding, settings
 from nin.companion.claims.ledger import SIGMAS, claim
 from nin.linear import plane
 from nin.linear.model import LinearRuns, simulate
-from nin.runs.averages import mean
+from nin.runs.averages import mean, middle
 from nin.runs.phases import Phase
 
 Array = np.ndarray
@@ -91,11 +91,12 @@ def slower_after_a_catapult() -> Finding:
         ratios = {name: after[name] / decay[name] for name in ("|w_NI|", "clean loss")}
         ratios["curvature"] = after["curvature"]
         for name, each in ratios.items():
-            log = np.log(each[chosen & np.isfinite(each) & (each > 0)])
-            value, err = mean(log)
-            slower = value + SIGMAS * err < 0 if name == "curvature" else value - SIGMAS * err > 0
+            found = each[chosen & np.isfinite(each) & (each > 0)]
+            value, err = middle(found)
+            log = np.log(value)
+            slower = log + SIGMAS * err < 0 if name == "curvature" else log - SIGMAS * err > 0
             of = setting | {"of": name}
-            cells.append(Cell(of, np.exp(value), np.exp(value) * err, len(log), slower))
+            cells.append(Cell(of, value, value * err, len(found), slower))
     by = {name: [c.value for c in cells if c.setting["of"] == name] for name in ratios}
     low = {name: f"{min(values):.2g} to {max(values):.2g}" for name, values in by.items()}
     return Finding.over(

@@ -10,6 +10,7 @@ import numpy as np
 
 from nin.companion.claims.finding import Cell, Finding, Verdict, judge
 from nin.companion.claims.ledger import claim
+from nin.runs.averages import middle
 from nin.runs.history import History
 from nin.runs.phases import Phase, classify_phase
 from nin.runs.times import first_crossing
@@ -192,9 +193,9 @@ def relaxation(figure: str, strengths: Mapping[float, Sequence[History]]) -> Fin
         Cell.of({"figure": figure, "K": K}, a, all(a > 1) and all(b > 1), all(a > 1) and all(b < 1))
         for K, a, b in zip(list(strengths)[1:], longer, niw_longer, strict=True)
     ]
+    by = [np.array([middle(seeds)[0] for seeds in t]) for t in (longer, niw_longer)]
     changes = " and ".join(
-        f"{np.exp(np.log(t).mean(1).min()):.2g} to {np.exp(np.log(t).mean(1).max()):.2g}"
-        for t in (longer, niw_longer)
+        " to ".join(dict.fromkeys(f"{v:.2g}" for v in (t.min(), t.max()))) for t in by
     )
     says = {
         Verdict.REPRODUCED: "Both take longer with more noise.",

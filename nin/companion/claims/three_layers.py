@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+from functools import lru_cache
+
 import numpy as np
 
-from nin.companion.claims.fig1 import DECAY, TIMES, center, right
+from nin.companion.claims.fig1 import DECAY, SEEDS, TIMES, right
 from nin.companion.claims.finding import Cell, Finding, Verdict, judge
 from nin.companion.claims.ledger import claim
 from nin.companion.claims.table1 import relaxation
@@ -12,6 +15,7 @@ from nin.runs.averages import mean
 from nin.runs.history import History
 from nin.runs.phases import Phase, classify_phase
 from nin.studies.experiments import FIG1_CENTER, FIG1_RIGHT_K
+from nin.studies.run import RUNS, on_record
 
 LIKE_TABLE1 = {
     1e-4: Phase.DECOUPLED, 0.1: Phase.DECAY, 0.9: Phase.CATAPULT, 1.1: Phase.CATAPULT,
@@ -20,6 +24,8 @@ LIKE_TABLE1 = {
 """Strengths of Fig. 1 (right) at Table 1's values for cross-entropy, to either side of K = 1."""
 DECADES = (1e-4, 1e-3, 0.01, 0.1, 0.9)
 """Strengths of Fig. 1 (right) about ten times apart, up to the catapult phase."""
+CENTER_K = (0.01, 0.1, 0.5)
+"""Strengths of Fig. 1 (center), over a hundred epochs."""
 SMALL_GAP = 0.05
 """Of training and test accuracy, below which a network generalises well, as for C32-CE."""
 NAMES = {False: "re-randomised", True: "fixed"}
@@ -28,6 +34,20 @@ NAMES = {False: "re-randomised", True: "fixed"}
 def by_strength(fixed: bool) -> dict[float, list[History]]:
     """Return the runs of Fig. 1's right panel by K."""
     return dict(zip(FIG1_RIGHT_K, right(fixed).values(), strict=True))
+
+
+@lru_cache
+def long_runs(fixed: bool) -> dict[float, dict[int, History]]:
+    """Return the runs of Fig. 1's center that are on record, by K and seed; some may be missing."""
+    found = {
+        K: {
+            seed: history
+            for seed in SEEDS
+            for history in on_record([replace(FIG1_CENTER, seed=seed, fixed=fixed).at(K)], RUNS)
+        }
+        for K in CENTER_K
+    }
+    return {K: runs for K, runs in found.items() if runs}
 
 
 @claim(
@@ -75,6 +95,34 @@ def relaxation_of_three_layers() -> Finding:
 
 
 @claim(
+    "C17-FIG1",
+    "In the long runs of Fig. 1 (center) too: the larger the noise, the longer the data weights "
+    "take to approach their optimum and the NIWs to decay.",
+    "Caption of Fig. 2",
+    f"{DECAY}#fig-decay",
+)
+def relaxation_over_a_hundred_epochs() -> Finding:
+    """Compare times with those at the next weaker noise, both kinds of NIN; see `relaxation`.
+
+    Of the seeds that are on record at all strengths. A fixed NIN that is memorised does not halve
+    |w_ni|: its time is the length of its run.
+    """
+    cells, says = [], []
+    for fixed, NIN in NAMES.items():
+        runs = long_runs(fixed)
+        seeds = sorted(set.intersection(*(set(of) for of in runs.values())))
+        found = relaxation("1", {K: [of[seed] for seed in seeds] for K, of in runs.items()})
+        cells += [replace(c, setting={**c.setting, "NIN": NIN}) for c in found.cells]
+        says.append(f"{NIN.capitalize()} (n = {len(seeds)}): {found.says}")
+    return Finding.over(
+        cells,
+        " ".join(says),
+        "steps to the same loss, over those at the next weaker noise",
+        stated=np.inf,
+    )
+
+
+@claim(
     "C32-DEEP",
     "The hyper-parameters of Fig. 1 are such that the network generalises well without a NIN.",
     "App. B",
@@ -84,7 +132,8 @@ def generalisation_of_three_layers() -> Finding:
     """Measure the gap of the accuracies: of short runs at the weakest noise, and of long ones."""
     K = FIG1_RIGHT_K[0]
     runs = {(K, "re-randomised"): by_strength(fixed=False)[K]}
-    runs |= {(FIG1_CENTER.K, NIN): center(fixed) for fixed, NIN in NAMES.items()}
+    for fixed, NIN in NAMES.items():
+        runs |= {(of, NIN): list(by.values()) for of, by in long_runs(fixed).items()}
     cells, test = [], list[float]()
     for (strength, NIN), histories in runs.items():
         gap = [h.train_accuracy[-1] - h.val_accuracy[-1] for h in histories]
@@ -96,8 +145,9 @@ def generalisation_of_three_layers() -> Finding:
         cells,
         f"After {cells[0].setting['epochs']} epochs test accuracy is {test[0]:.3f}, with "
         f"{cells[0].value:.3f} less than in training. Trained to the end, as the caption has it, "
-        f"it is {test[1]:.3f} and {test[2]:.3f} (re-randomised and fixed), {cells[1].value:.3f} "
-        f"and {cells[2].value:.3f} below that in training.",
+        f"it is {min(test[1:]):.3f} to {max(test[1:]):.3f}, "
+        f"{min(c.value for c in cells[1:]):.3f} to {max(c.value for c in cells[1:]):.3f} below "
+        "that in training (both kinds of NIN).",
         "training minus test accuracy; the value is that of the longest runs",
         value=(*mean([c.value for c in cells[1:]]), cells[1].n),
         stated=0,
