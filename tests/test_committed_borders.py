@@ -84,10 +84,11 @@ def searches() -> Iterator[Search]:
 def bisected(look: Any, s: Search, name: str) -> float:
     """Bisect the whole range, by the package's bisection but not by its search."""
     low, high = (s.e.at(k).sigma_eps for k in s.K)
-    return find_border(
+    border = find_border(
         lambda sigma: np.array([is_past(name, look(float(f"{sigma[0]:.6g}")))]),
         low, high, 1, s.tolerance,
-    ).of_one  # fmt: skip
+    )  # fmt: skip
+    return 0.0 if border.below else border.value if border.found else np.inf
 
 
 class Known:

@@ -43,7 +43,7 @@ def test_wherever_a_search_begins_it_ends_between_the_first_and_the_last_crossin
                 def at_nearest(sigma: np.ndarray, row: np.ndarray = row) -> np.ndarray:
                     return row[np.abs(log - np.log(sigma[:, None])).argmin(1)]
 
-                end = find_border(at_nearest, STRENGTHS[low], STRENGTHS[high], 1, 0.01).of_one
+                end = find_border(at_nearest, STRENGTHS[low], STRENGTHS[high], 1, 0.01).value
                 assert seen.first[i] * 0.99 < end < seen.last[i] * 1.01  # the search's tolerance
                 ends.add((i, np.searchsorted(STRENGTHS, end)))
     # Several crossings are several answers, and each of them is a search's somewhere.

@@ -37,11 +37,6 @@ class Border:
         """Whether any seed has a border in the range."""
         return bool(len(self.values))
 
-    @property
-    def of_one(self) -> float:
-        """Where the border of a single seed is: 0 if below the range, infinite if above it."""
-        return 0.0 if self.below else self.value if self.found else float("inf")
-
 
 def find_border(
     past: Callable[[Array], Array], low: float, high: float, seeds: int, tolerance: float = 1e-3
