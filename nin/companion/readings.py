@@ -13,7 +13,7 @@ from nin.runs.averages import course, mean
 from nin.runs.decay_fit import fit_decay
 from nin.runs.history import History
 from nin.runs.phases import Phase, classify_phase, most_common_phase
-from nin.runs.times import initial_time, time_to
+from nin.runs.times import FALLS, initial_time, time_to
 from nin.studies.experiments import TABLE1, Experiment, experiment
 from nin.studies.run import RunRecord
 
@@ -42,6 +42,13 @@ def falling_course(histories: Sequence[History], quantity: str) -> tuple[np.ndar
     t, values = course(histories, quantity)
     end = int(values.mean(0).argmin()) + 1 if quantity == "val_loss" else len(t)
     return t[:end] / histories[0].steps_per_epoch, values[:, :end]
+
+
+def falling_courses(
+    kinds: Mapping[str, Sequence[History]],
+) -> dict[tuple[str, str], tuple[np.ndarray, np.ndarray]]:
+    """Return `falling_course` of all that decays in Fig. 1, by kind of NIN and quantity."""
+    return {(kind, q): falling_course(runs, q) for kind, runs in kinds.items() for q in FALLS}
 
 
 _PHASE_HEADS = ("$K$", r"$\sigma_\epsilon$", "paper", "found", "share of seeds")

@@ -16,9 +16,9 @@ from nin.runs.phases import Phase, classify_phase
 from nin.runs.times import decay_times, initial_time
 from nin.studies.experiments import (
     FIG1_CENTER,
+    FIG1_CENTER_K,
     FIG1_RIGHT,
     FIG1_RIGHT_K,
-    FIG1_STRONGER,
     Experiment,
 )  # fmt: skip
 from nin.studies.run import recorded
@@ -57,8 +57,8 @@ FAMILIES = {
         tuple(FIG1_RIGHT.at(k) for k in FIG1_RIGHT_K), (False, True),
     ),
     "center": Family(
-        "Fig. 1 (center): its runs, longer", "figures/fig1_decay",
-        (FIG1_CENTER, FIG1_STRONGER), (False, True),
+        "Fig. 1 (center): its runs, to the end", "figures/fig1_decay",
+        tuple(FIG1_CENTER.at(k) for k in FIG1_CENTER_K), (False, True),
     ),
     "fig2": Family(
         "Fig. 2: one layer, squared error", "figures/fig2_phases_mse",

@@ -252,8 +252,8 @@ FIG1 = Experiment(eta=0.05, batch_size=128, depth=3)
 """Fig. 1, center and right. The noise variance and the epochs are not stated."""
 FIG1_CENTER = FIG1.at(0.01, epochs=100)
 """Fig. 1, center: a strength within the decay phase, and epochs enough to fit all images."""
-FIG1_STRONGER = FIG1.at(0.1, epochs=15, evaluations=2)
-"""Ten times its noise variance, to see whether the strength matters."""
+FIG1_CENTER_K = (0.01, 0.1)
+"""Strengths within that phase, of which the paper does not say which it shows."""
 FIG1_RIGHT = dataclasses.replace(FIG1, epochs=3, evaluations=4, precision="bf16")
 """Fig. 1, right: many strengths, two kinds of NIN, several seeds; so products in bfloat16."""
 FIG1_RIGHT_K = (1e-5, 1e-4, 1e-3, 3e-3, 0.01, 0.02, 0.05, 0.1, 0.2, 0.35, 0.5, 0.7, 0.9, 1.1, 1.3,

@@ -46,6 +46,7 @@ BASE = Experiment(epochs=2)
 LOSSES, WIDTHS, SEEDS = ("ce", "mse"), (64, 256), (0, 1, 2)
 DECAY, STRONG = 0.3, (0.8, 0.95, 1.1)
 """sigma_eps over the closed border of divergence: a decay to compare with, and noise that rules."""
+SHARES = (DECAY, *STRONG)
 UNTRIED, UNTRIED_WIDTH, UNTRIED_SEEDS = (
     replace(BASE, eta=0.03, batch_size=250, epochs=1),
     96,
@@ -134,7 +135,7 @@ def networks(
     losses: Sequence[str],
     widths: Sequence[int],
     seeds: Sequence[int],
-    shares: Sequence[float] = (DECAY, *STRONG),
+    shares: Sequence[float] = SHARES,
 ) -> dict[tuple[str, int, float], list[Experiment]]:
     """Return the runs by loss, width and share of the border of divergence, one per seed.
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 from functools import lru_cache
+from itertools import product
 
 import numpy as np
 
@@ -13,8 +14,8 @@ from nin.runs.averages import course, mean
 from nin.runs.decay_fit import Outcome, fit_decay
 from nin.runs.history import History
 from nin.runs.phases import Phase, most_common_phase
-from nin.runs.times import FALLS, decay_times, local_powers, plateau_end, time_to
-from nin.studies.experiments import FIG1_CENTER, FIG1_RIGHT, FIG1_RIGHT_K, FIG1_STRONGER, Experiment
+from nin.runs.times import FALLS, decay_times, local_powers, plateau_end
+from nin.studies.experiments import FIG1_CENTER, FIG1_CENTER_K, FIG1_RIGHT, FIG1_RIGHT_K, Experiment
 from nin.studies.memorisation import BASE, MEMORISATION, Memory, memory
 from nin.studies.run import recorded
 from nin.studies.walks import FIG1_WEAK, WALKS, distances, increments
@@ -30,22 +31,24 @@ LEFT = (0.9, 0.7, 0.5, 0.45)
 """Shares of |w_ni| to which times are compared: one is the choice of a moment."""
 CURVES = {"w_ni": "|w_ni|", "train_loss": "training loss", "val_loss": "test loss"}
 """What decays in Fig. 1, center."""
+KINDS = {False: "re-randomised", True: "fixed"}
 SIGMAS = 4
 """Standard errors within which two measured numbers count as equal."""
 
 
 @lru_cache
-def center(fixed: bool, base: Experiment = FIG1_CENTER) -> list[History]:
+def center(fixed: bool, K: float = FIG1_CENTER.K) -> list[History]:
     """Return the runs of Fig. 1's center, a history per seed.
 
     Args:
         fixed: Whether each image keeps its eps.
-        base: The experiment, at this strength or another.
+        K: One of `FIG1_CENTER_K`.
 
     Raises:
         RecordError: If a run is not on record.
     """
-    return recorded([replace(base, seed=seed, fixed=fixed) for seed in SEEDS], DECAY)
+    e = FIG1_CENTER.at(K, fixed=fixed)
+    return recorded([replace(e, seed=seed) for seed in SEEDS], DECAY)
 
 
 @lru_cache
@@ -73,23 +76,23 @@ def remembered(label_noise: float, fixed: bool, K: float) -> Memory:
 def perfect_accuracy() -> Finding:
     """Ask of both kinds of NIN whether every training image is right, with the noise off."""
     cells, says = [], []
-    for fixed, kind in ((False, "re-randomised"), (True, "fixed")):
-        histories = center(fixed)
+    for K, (fixed, kind) in product(FIG1_CENTER_K, KINDS.items()):
+        histories = center(fixed, K)
         best = np.array([h.train_accuracy.max() for h in histories])
         own = [h.accuracy[h.epoch > 0.8 * h.epoch[-1]] for h in histories]
         right = bool((best == 1).all())
         with_noise = all((a == 1).all() for a in own)
-        setting = {"NIN": kind, "K": FIG1_CENTER.K, "epochs": FIG1_CENTER.epochs}
+        setting = {"NIN": kind, "K": K, "epochs": FIG1_CENTER.epochs}
         cells.append(Cell.of(setting, best, right, with_noise))
         if right:
             first = [h.eval_epoch[h.train_accuracy == 1][0] for h in histories]
             value, err = mean(first)
             says.append(
-                f"With a {kind} NIN all 42,000 are right after {value:.0f} ± {err:.0f} epochs"
+                f"K = {K:g}, {kind}: all 42,000 are right after {value:.0f} ± {err:.0f} epochs"
             )
         else:
             says.append(
-                f"with a {kind} one {best.mean():.2%} at best"
+                f"K = {K:g}, {kind}: {best.mean():.2%} at best"
                 + (", and all with each image's own noise" if with_noise else "")
             )
     return Finding.over(
@@ -107,17 +110,17 @@ def perfect_accuracy() -> Finding:
     f"{DECAY}#fig-decay",
 )
 def exponential_decays() -> Finding:
-    """Fit an exponential with a floor to each curve, and compare the times to 1/e."""
+    """Fit an exponential with a floor to each curve, and compare decay times."""
     cells, bad = [], []
-    for base in (FIG1_CENTER, FIG1_STRONGER):
-        histories = center(False, base)
-        start = time_to(*course(histories, "train_loss")).each
+    for K in FIG1_CENTER_K:
+        histories = center(False, K)
+        start = decay_times(histories, "train_loss")
         for name, words in CURVES.items():
             t, values = course(histories, name)
             good = fit_decay(t, values).outcome is Outcome.EXPONENTIAL
-            ratio = time_to(t, values).each / start
-            cells.append(Cell.of({"K": base.K, "curve": words}, ratio, good))
-            bad += [] if good else [f"{words} at K = {base.K:.2g}"]
+            ratio = decay_times(histories, name) / start
+            cells.append(Cell.of({"K": K, "curve": words}, ratio, good))
+            bad += [] if good else [f"{words} at K = {K:g}"]
     return Finding.over(
         cells,
         "All are exponentials, with a floor."
@@ -125,7 +128,7 @@ def exponential_decays() -> Finding:
         else "All fall, at paces of their own, but none is an exponential."
         if len(bad) == len(cells)
         else f"All fall, at paces of their own, but no exponential: {', '.join(bad)}.",
-        "time to 1/e, over that of the training loss",
+        "decay time, over that of the training loss",
         value=cells[0].number,
     )
 
@@ -141,14 +144,17 @@ def fixed_and_redrawn() -> Finding:
 
     Besides the runs of Fig. 1's center, those of its right panel: shorter, at many strengths.
     """
-    cells = [_fixed_over_anew(base, *(center(f, base) for f in (False, True)))
-             for base in (FIG1_CENTER, FIG1_STRONGER)]  # fmt: skip
-    long, strong = (c.value for c in cells)
+    cells = [
+        _fixed_over_anew(FIG1_CENTER.at(K), *(center(f, K) for f in (False, True)))
+        for K in FIG1_CENTER_K
+    ]
+    long = ", ".join(f"{c.value:.2g} at K = {c.setting['K']:.2g}" for c in cells)
     far = [
         distances(increments(replace(FIG1_WEAK, fixed=kind), SEEDS, WALKS))[:, -1]
         for kind in (False, True)
     ]
-    cells.append(_alike(FIG1_WEAK, "distance walked", far[1] / far[0]))
+    walked = _alike(FIG1_WEAK, "distance walked", far[1] / far[0])
+    cells.append(walked)
     cells += [
         _fixed_over_anew(FIG1_RIGHT.at(K), anew, fixed)
         for K, anew, fixed in zip(FIG1_RIGHT_K, *(right(f).values() for f in (False, True)),
@@ -157,12 +163,11 @@ def fixed_and_redrawn() -> Finding:
     ]  # fmt: skip
     return Finding.over(
         cells,
-        "They are the same in the first epoch. Then it depends on the strength: at K = "
-        f"{FIG1_STRONGER.K:.2g} they stay together, with a ratio of {strong:.2f} after "
-        f"{FIG1_STRONGER.epochs} epochs; at K = {FIG1_CENTER.K:.2g} the fixed one stops "
-        f"decaying and is memorised, {long:.0f} times as long after {FIG1_CENTER.epochs}; at K = "
-        f"{FIG1_WEAK.K:.2g} it moves straight on while the other walks at random, "
-        f"{cells[2].value:.1f} times as far in {FIG1_WEAK.epochs} epochs.",
+        "They are the same in the first epoch. Then it depends on the strength: where noise is "
+        f"weak, the fixed one stops decaying and is memorised. After {FIG1_CENTER.epochs} epochs "
+        f"its weights are longer by a factor of {long}; at K = {FIG1_WEAK.K:.2g} it moves straight "
+        f"on while the other walks at random, {walked.value:.1f} times as far in "
+        f"{FIG1_WEAK.epochs} epochs.",
         "|w_ni| at the end, fixed over re-randomised",
         value=cells[0].number,
     )

@@ -3,19 +3,17 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from functools import lru_cache
 
 import numpy as np
 
-from nin.companion.claims.fig1 import DECAY, SEEDS, TIMES, right
+from nin.companion.claims.fig1 import DECAY, KINDS, SEEDS, TIMES, center, right
 from nin.companion.claims.finding import Cell, Finding, Verdict, judge
 from nin.companion.claims.ledger import claim
 from nin.companion.claims.table1 import relaxation
 from nin.runs.averages import mean
 from nin.runs.history import History
 from nin.runs.phases import Phase, classify_phase
-from nin.studies.experiments import FIG1_CENTER, FIG1_RIGHT_K
-from nin.studies.run import RUNS, on_record
+from nin.studies.experiments import FIG1_CENTER_K, FIG1_RIGHT_K
 
 LIKE_TABLE1 = {
     1e-4: Phase.DECOUPLED, 0.1: Phase.DECAY, 0.9: Phase.CATAPULT, 1.1: Phase.CATAPULT,
@@ -24,11 +22,8 @@ LIKE_TABLE1 = {
 """Strengths of Fig. 1 (right) at Table 1's values for cross-entropy, to either side of K = 1."""
 DECADES = (1e-4, 1e-3, 0.01, 0.1, 0.9)
 """Strengths of Fig. 1 (right) about ten times apart, up to the catapult phase."""
-CENTER_K = (0.01, 0.1, 0.5)
-"""Strengths of Fig. 1 (center), over a hundred epochs."""
 SMALL_GAP = 0.05
 """Of training and test accuracy, below which a network generalises well, as for C32-CE."""
-NAMES = {False: "re-randomised", True: "fixed"}
 
 
 def by_strength(fixed: bool) -> dict[float, list[History]]:
@@ -36,18 +31,9 @@ def by_strength(fixed: bool) -> dict[float, list[History]]:
     return dict(zip(FIG1_RIGHT_K, right(fixed).values(), strict=True))
 
 
-@lru_cache
-def long_runs(fixed: bool) -> dict[float, dict[int, History]]:
-    """Return the runs of Fig. 1's center that are on record, by K and seed; some may be missing."""
-    found = {
-        K: {
-            seed: history
-            for seed in SEEDS
-            for history in on_record([replace(FIG1_CENTER, seed=seed, fixed=fixed).at(K)], RUNS)
-        }
-        for K in CENTER_K
-    }
-    return {K: runs for K, runs in found.items() if runs}
+def long_runs(fixed: bool) -> dict[float, list[History]]:
+    """Return the runs of Fig. 1's center by K, as `right` does those of its right panel."""
+    return {K: center(fixed, K) for K in FIG1_CENTER_K}
 
 
 @claim(
@@ -60,7 +46,7 @@ def long_runs(fixed: bool) -> dict[float, dict[int, History]]:
 def phases_of_three_layers() -> Finding:
     """Count the runs that fall into the phase the paper names, at Fig. 1's rate and batch."""
     cells, found = [], dict[float, list[str]]()
-    for fixed, NIN in NAMES.items():
+    for fixed, NIN in KINDS.items():
         for K, phase in LIKE_TABLE1.items():
             phases = [classify_phase(h).phase for h in by_strength(fixed)[K]]
             agree = [p == phase for p in phases]
@@ -104,16 +90,13 @@ def relaxation_of_three_layers() -> Finding:
 def relaxation_over_a_hundred_epochs() -> Finding:
     """Compare times with those at the next weaker noise, both kinds of NIN; see `relaxation`.
 
-    Of the seeds that are on record at all strengths. A fixed NIN that is memorised does not halve
-    |w_ni|: its time is the length of its run.
+    A fixed NIN that is memorised does not halve |w_ni|: its time is the length of its run.
     """
     cells, says = [], []
-    for fixed, NIN in NAMES.items():
-        runs = long_runs(fixed)
-        seeds = sorted(set.intersection(*(set(of) for of in runs.values())))
-        found = relaxation("1", {K: [of[seed] for seed in seeds] for K, of in runs.items()})
+    for fixed, NIN in KINDS.items():
+        found = relaxation("1", long_runs(fixed))
         cells += [replace(c, setting={**c.setting, "NIN": NIN}) for c in found.cells]
-        says.append(f"{NIN.capitalize()} (n = {len(seeds)}): {found.says}")
+        says.append(f"{NIN.capitalize()} (n = {len(SEEDS)}): {found.says}")
     return Finding.over(
         cells,
         " ".join(says),
@@ -132,8 +115,8 @@ def generalisation_of_three_layers() -> Finding:
     """Measure the gap of the accuracies: of short runs at the weakest noise, and of long ones."""
     K = FIG1_RIGHT_K[0]
     runs = {(K, "re-randomised"): by_strength(fixed=False)[K]}
-    for fixed, NIN in NAMES.items():
-        runs |= {(of, NIN): list(by.values()) for of, by in long_runs(fixed).items()}
+    for fixed, NIN in KINDS.items():
+        runs |= {(of, NIN): histories for of, histories in long_runs(fixed).items()}
     cells, test = [], list[float]()
     for (strength, NIN), histories in runs.items():
         gap = [h.train_accuracy[-1] - h.val_accuracy[-1] for h in histories]

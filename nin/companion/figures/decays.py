@@ -10,7 +10,7 @@ from matplotlib.axes import Axes
 
 from nin.companion.figures.style import NIW, NIW_FIXED, PHASE_COLORS, SIGMA_EPS, TEST, TRAIN
 from nin.runs.averages import course, mean, running_median
-from nin.runs.decay_fit import DecayFit
+from nin.runs.decay_fit import DecayFit, Outcome
 from nin.runs.history import History
 from nin.runs.phases import Phase
 from nin.studies.memorisation import Memory
@@ -45,13 +45,14 @@ def draw_mean(
 def draw_decay(
     ax: Axes, t: np.ndarray, values: np.ndarray, fit: DecayFit, color: str, label: str
 ) -> None:
-    """Draw a decay over its start, with its fit as a thin line and a star at the decay time.
+    """Draw a decay over its start, its fit as a thin line, and a star at the time of a good one.
 
     Args:
         ax: Where to draw.
         t: Times, (n,).
         values: (runs, n), > 0.
-        fit: Of these records or the first of them; what does not fall has no line.
+        fit: Of these records or the first of them; what does not fall has no line, and what is no
+            exponential no star.
         color: Of all this.
         label: Of the records.
     """
@@ -59,8 +60,9 @@ def draw_decay(
     if np.isfinite(fit.tau):
         start, at = values[:, 0].mean(), np.geomspace(1e-3, fit.window[1], 400)
         ax.plot(at, fit(at) / start, color=color, lw=0.8)
-        star = fit(fit.tau) / start
-        ax.plot(fit.tau, star, "*", ms=13, color=color, mec="black", mew=0.6)
+        if fit.outcome is Outcome.EXPONENTIAL:
+            star = fit(fit.tau) / start
+            ax.plot(fit.tau, star, "*", ms=13, color=color, mec="black", mew=0.6)
 
 
 def draw_decays(
@@ -69,7 +71,7 @@ def draw_decays(
     fits: Mapping[tuple[str, str], DecayFit],
     epochs: int,
 ) -> None:
-    """Draw Fig. 1 (center) against the epoch: |w_ni| of both kinds, the losses of one as there.
+    """Draw Fig. 1 (center) against the epoch, for both kinds of NIN; dotted: losses of the fixed.
 
     Args:
         axes: Two: with a linear and with a logarithmic axis of time.
@@ -81,11 +83,13 @@ def draw_decays(
     for ax in axes:
         for quantity, name in LABELS.items():
             for kind, runs in histories.items():
+                t, values = course(runs, quantity)
                 if kind == FIXED and quantity != "w_ni":
+                    over = np.exp(np.log(values / values[:, :1]).mean(0))
+                    ax.plot(t / steps, over, ":", color=COLORS[quantity], label=f"{name}, {kind}")
                     continue
                 color = NIW_FIXED if kind == FIXED else COLORS[quantity]
-                label = f"{name}, {kind if quantity == 'w_ni' else 'noise off'}"
-                t, values = course(runs, quantity)
+                label = f"{name}, {kind}"
                 draw_decay(ax, t / steps, values, fits[kind, quantity], color, label)
     axes[0].set(yscale="log", xlabel="epoch", ylabel="over its start", xlim=(0, epochs))
     axes[1].set(xscale="log", yscale="log", xlabel="epoch", xlim=(1 / steps, epochs))
