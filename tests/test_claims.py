@@ -21,7 +21,7 @@ PINNED = {
     "C6-CE": Verdict.DIFFERS,
     "C6-LIN": Verdict.CORRECTED,
     "C7": Verdict.PARTLY,
-    "C8": Verdict.CORRECTED,
+    "C8": Verdict.PARTLY,
     "C9": Verdict.REPRODUCED,
     "C10": Verdict.REPRODUCED,
     "C10-NET": Verdict.REPRODUCED,

@@ -12,9 +12,15 @@ from matplotlib.axes import Axes
 from matplotlib.colors import same_color
 from scipy import stats
 
-from nin.companion.figures.decays import draw_decays, draw_mean, draw_memories, draw_times
+from nin.companion.figures.decays import (
+    draw_decay,
+    draw_decays,
+    draw_mean,
+    draw_memories,
+    draw_times,
+)
 from nin.companion.figures.style import NIW, NIW_FIXED, PHASE_COLORS
-from nin.runs.decay_fit import fit_decay
+from nin.runs.decay_fit import Outcome, fit_decay
 from nin.runs.history import History
 from nin.runs.phases import Phase
 from nin.studies.memorisation import Memory
@@ -81,7 +87,8 @@ def test_decays_are_drawn_over_their_starts_with_a_star_at_their_time(axes) -> N
     draw_decays(axes, histories, fits, epochs=20)
     for ax in axes:
         shown = {k: v for k, v in lines(ax).items() if not k.startswith("_")}
-        losses = ["training loss, noise off", "test loss, noise off"]  # those of one kind
+        kinds = ("re-randomised", "fixed")
+        losses = [f"{name}, {kind}" for name in ("training loss", "test loss") for kind in kinds]
         assert list(shown) == [*LABELS, *losses]
         for xy in shown.values():
             np.testing.assert_allclose(xy[:, 0], epoch)
@@ -93,6 +100,12 @@ def test_decays_are_drawn_over_their_starts_with_a_star_at_their_time(axes) -> N
         np.testing.assert_allclose(stars[0], [[TAU, (0.5 + np.exp(-1)) / 1.5]], rtol=1e-5)
         fixed = next(ln for ln in ax.lines if ln.get_label() == LABELS[1])
         assert same_color(fixed.get_color(), NIW_FIXED)
+    creeping = np.outer([2.0, 2.1], 1 / (1 + epoch))
+    rejected = fit_decay(epoch, creeping)
+    assert rejected.outcome is Outcome.NOT_EXPONENTIAL
+    ax = plt.figure().add_subplot()
+    draw_decay(ax, epoch, creeping, rejected, "black", "")
+    assert not [ln for ln in ax.lines if ln.get_marker() == "*"]
     assert axes[0].get_xlim() == (0, 20) and axes[1].get_xlim() == (1 / STEPS, 20)
 
 

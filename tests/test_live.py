@@ -304,7 +304,9 @@ def test_arrow_keys_lead_through_the_four_phases_that_the_colours_predict(
             strength = page.inner_text(".live .strength output")
             if strength in ("1.4", "17", "53", "170"):
                 seen[strength] = finished(page)
-                page.wait_for_function("document.querySelector('.live .now').innerText")
+                page.wait_for_function(
+                    "document.querySelector('.live .now').innerText", timeout=SLOW
+                )
                 said[strength] = slider.get_attribute("aria-valuetext")
         assert list(seen.values()) == ["decoupled", *Phase]
         for strength, text in said.items():
@@ -314,6 +316,24 @@ def test_arrow_keys_lead_through_the_four_phases_that_the_colours_predict(
         assert page.locator("svg [width^='-'], svg [height^='-']").count() == 0
         assert not reader.complaints
         assert not reader.outside
+
+
+def test_a_prediction_that_is_slower_than_the_runs_is_shown_when_it_comes(
+    browser: Browser, built_book: Path
+) -> None:
+    slow = """Worker = class extends Worker {
+      set onmessage(hear) {
+        super.onmessage = (heard) => setTimeout(hear, heard.data.borders ? 4000 : 0, heard);
+      }
+    };"""
+    with reading(browser) as reader:
+        reader.page.add_init_script(slow)
+        reader.page.goto(with_setting(built_book, QUICK))
+        for _ in range(3):
+            finished(reader.page)
+            reader.page.get_by_role("button", name="Run").click()
+        predicted = "document.querySelector('.live .now').innerText"
+        reader.page.wait_for_function(predicted, timeout=SLOW)
 
 
 def test_a_link_opened_elsewhere_reproduces_the_run_to_the_last_digit(
