@@ -126,7 +126,7 @@ function mount(root, { assets, workerSource, guided }) {
   charts.forEach(({ element }) => find(".charts").append(element));
 
   let setting = settingOf(location.hash) ?? START;
-  let kept = recall(), current = null, borders = [], at = null, timer = 0, ids = 0, asked = 0, path = null;
+  let kept = recall(), current = null, borders = [], at = null, timer = 0, ids = 0, predictions = 0, path = null;
   let going = false, drawnAt = 0;
 
   // ---- Workers, one to train and one for the slider's track; images when first needed ----------
@@ -180,10 +180,10 @@ function mount(root, { assets, workerSource, guided }) {
     if (!painted.startsWith(key)) borders = []; // with images only the first border is another one
     painted = full;
     paint();
-    painter().postMessage({ predict: { id: (asked = ++ids), setting } });
+    painter().postMessage({ predict: { id: ++predictions, setting } });
   }
   function hearBorders(data) {
-    if (data.id !== asked) return; // runs that began meanwhile have numbers too
+    if (data.id !== predictions) return;
     borders = data.borders;
     paint();
     showStrength();
@@ -221,7 +221,7 @@ function mount(root, { assets, workerSource, guided }) {
   });
   async function begin(go = true) {
     clearTimeout(timer);
-    const id = ++ids + 0.5; // never the id of a prediction
+    const id = ++ids;
     current = { id, setting: { ...setting }, course: empty(), found: null, step: 0, total: 1, done: false };
     at = null;
     reading.value = reading.max;
