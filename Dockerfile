@@ -7,10 +7,10 @@ ARG NB_USER=reader
 ARG NB_UID=1000
 ENV LC_ALL=C.UTF-8
 ENV HOME=/home/${NB_USER}
-# As in .ci/run; chromium and node are for the tests.
+# As in .ci/run: chromium and node are for the tests.
 RUN apt-get -qq update \
  && apt-get -qq install --yes --no-install-recommends \
-    ca-certificates chromium git make nodejs python3 python3-venv \
+    ca-certificates chromium dataset-fashion-mnist git make nodejs python3 python3-venv \
  && rm -rf /var/lib/apt/lists/* \
  && useradd --uid ${NB_UID} --create-home ${NB_USER}
 WORKDIR ${HOME}/companion

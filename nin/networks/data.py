@@ -9,7 +9,6 @@ from __future__ import annotations
 import gzip
 import hashlib
 import os
-import shutil
 import socket
 import subprocess
 import tempfile
@@ -227,12 +226,15 @@ def prepare(folder: str | Path | None = None) -> Path:
 def _fetch(root: Path, raw: Path, missing: list[str]) -> None:
     """Copy the missing files from the first source that has all of them, intact."""
     tried = []
-    for where, found in _sources(root):
-        try:
-            contents = {name: _read(found, name) for name in missing}
-        except (OSError, EOFError, zlib.error) as error:
-            tried.append(f"  {where}: {error}")
-            continue
+    for where, place in _sources(root):
+        with tempfile.TemporaryDirectory() as tmp:
+            try:
+                found = place(Path(tmp))
+                contents = {name: _read(found, name) for name in missing}
+            except (RuntimeError, OSError, HTTPException, EOFError, zlib.error) as error:
+                why = " ".join(str(error).split()) or type(error).__name__
+                tried.append(f"  {where}: {why}")
+                continue
         bad = [n for n, c in contents.items() if hashlib.sha256(c).hexdigest() != SHA256[n]]
         if bad:
             tried.append(f"  {where}: damaged {', '.join(bad)}")
@@ -260,17 +262,15 @@ def _fetch(root: Path, raw: Path, missing: list[str]) -> None:
     )
 
 
-def _sources(root: Path) -> Iterator[tuple[str, Path]]:
-    """Yield each place to look, fetching only when the ones before had nothing."""
-    yield f"the folder {root / 'FashionMNIST/raw'}", root / "FashionMNIST" / "raw"
-    yield f"the folder {root}", root
+def _sources(root: Path) -> Iterator[tuple[str, Callable[[Path], Path]]]:
+    """Yield each place to look, with what gives its folder, filled for this if need be."""
+    yield f"the folder {root / 'FashionMNIST/raw'}", lambda _: root / "FashionMNIST" / "raw"
+    yield f"the folder {root}", lambda _: root
     if root != DATA:
-        yield f"the usual {DATA}", DATA / "FashionMNIST" / "raw"
-    yield f"Debian's dataset-fashion-mnist in {DEBIAN_DATA}", DEBIAN_DATA
-    with tempfile.TemporaryDirectory() as tmp:
-        yield "torchvision's download", _torchvision_download(Path(tmp))
-    with tempfile.TemporaryDirectory() as tmp:
-        yield "`apt-get download dataset-fashion-mnist`", _apt_download(Path(tmp))
+        yield f"the usual {DATA}", lambda _: DATA / "FashionMNIST" / "raw"
+    yield f"Debian's dataset-fashion-mnist in {DEBIAN_DATA}", lambda _: DEBIAN_DATA
+    yield "torchvision's download", _torchvision_download
+    yield "`apt-get download dataset-fashion-mnist`", _apt_download
 
 
 def _read(folder: Path, name: str) -> bytes:
@@ -285,27 +285,34 @@ def _read(folder: Path, name: str) -> bytes:
 
 
 def _torchvision_download(tmp: Path) -> Path:
-    """Let torchvision download; return the folder it fills, empty on failure."""
+    """Let torchvision download; return the folder it fills.
+
+    Raises:
+        RuntimeError, OSError, HTTPException: What torchvision or its server says of a failure.
+    """
     patience = socket.getdefaulttimeout()
     socket.setdefaulttimeout(_PATIENCE)  # torchvision waits for ever
     try:
         FashionMNIST(str(tmp), download=True)
-    except (RuntimeError, OSError, HTTPException):
-        pass  # `_read` then reports what is missing, and the next source is tried
     finally:
         socket.setdefaulttimeout(patience)
     return tmp / "FashionMNIST" / "raw"
 
 
 def _apt_download(tmp: Path) -> Path:
-    """Fetch and unpack Debian's package without installing it or being root."""
-    if shutil.which("apt-get") and shutil.which("dpkg-deb"):
-        _quietly(["apt-get", "download", "dataset-fashion-mnist"], tmp)
+    """Fetch and unpack Debian's package without installing it or being root.
+
+    Raises:
+        OSError: If there is no apt, with its last words if it fails.
+    """
+    steps = [
+        ["apt-get", "download", "dataset-fashion-mnist"],
+        ["dpkg-deb", "--extract", "dataset-fashion-mnist.deb", "."],
+    ]
+    for step in steps:
+        done = subprocess.run(step, cwd=tmp, capture_output=True, text=True, check=False)
+        if done.returncode:
+            raise OSError((done.stderr.strip() or f"exit status {done.returncode}").split("\n")[-1])
         for package in tmp.glob("*.deb"):
-            _quietly(["dpkg-deb", "--extract", package.name, "."], tmp)
+            package.rename(tmp / "dataset-fashion-mnist.deb")
     return tmp / DEBIAN_DATA.relative_to("/")
-
-
-def _quietly(command: list[str], folder: Path) -> None:
-    """Run a command whose failure shows in what it did not leave behind."""
-    subprocess.run(command, cwd=folder, capture_output=True, check=False)
