@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from nin.linear.model import LARGEST
-from nin.runs.phases import growth, phase_index
+from nin.runs.phases import linear_phase_index
 
 Array = np.ndarray
 
@@ -41,9 +41,8 @@ class DiagonalRuns:
 
         By the rule of the linear model: a rise of either weight of the noise path counts.
         """
-        rise, last = growth(self.start, self.peaks), growth(self.start, self.end)
-        lost = np.broadcast_to(self.diverged[:, None], rise.shape[1:])
-        return phase_index(np.maximum(rise[0], rise[1]), last[0], rise[2], last[2], lost)
+        lost = np.broadcast_to(self.diverged[:, None], self.end.shape[1:])
+        return linear_phase_index(self.start, self.peaks, self.end, lost)
 
 
 def train_diagonal(

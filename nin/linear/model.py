@@ -17,7 +17,7 @@ from numba import njit
 
 from nin.linear import batch_draws as moments
 from nin.runs.history import History
-from nin.runs.phases import Phase, growth, phase_index
+from nin.runs.phases import Phase, linear_phase_index
 from nin.theory import noise_map
 from nin.theory import symbols as s
 from nin.theory import two_layer as theory
@@ -146,12 +146,8 @@ class LinearRuns:
 
         Peaks are those of all steps, not only of those kept.
         """
-        rise = growth(self.start, self.peaks)
-        w_end, loss_end = (
-            growth(self.start[0], abs(self.u[-1])),
-            growth(self.start[2], self.loss[-1]),
-        )
-        return phase_index(np.maximum(rise[0], rise[1]), w_end, rise[2], loss_end, self.diverged)
+        end = np.array([abs(self.u[-1]), abs(self.w1[-1]), self.loss[-1]])
+        return linear_phase_index(self.start, self.peaks, end, self.diverged)
 
     def counts(self) -> dict[Phase, int]:
         """Return how many runs are in each phase."""

@@ -97,6 +97,21 @@ def phase_index(
     return np.select([lost, grew, w_end < DECAYED], [3, 2, 1], 0)
 
 
+def linear_phase_index(
+    start: np.ndarray, peaks: np.ndarray, end: np.ndarray, diverged: np.ndarray
+) -> np.ndarray:
+    """Apply the rule to a linear model, where a rise of w1 counts as one of w_ni: positions.
+
+    Args:
+        start: |w_ni|, |w1| and the mean noisy loss at step 0, (3, ...).
+        peaks: The largest of each.
+        end: The last of each.
+        diverged: Whether the loss became infinite.
+    """
+    rise, last = growth(start, peaks), growth(start, end)
+    return phase_index(np.maximum(rise[0], rise[1]), last[0], rise[2], last[2], diverged)
+
+
 def is_lost(w_end: np.ndarray, diverged: np.ndarray) -> np.ndarray:
     """Tell which runs do not come back, whether their loss became infinite or their units died.
 

@@ -32,14 +32,15 @@ def draw_mean(
         x: Times, (n,).
         values: (runs, n), > 0.
         fmt: Of the mean.
-        alpha: Of the band.
+        alpha: Of the band; 0 for none.
         **style: Of the mean; its ``color`` is that of the band too.
     """
     log = np.log(values)
     middle, spread = log.mean(0), log.std(0, ddof=len(log) > 1)
     ax.plot(x, np.exp(middle), fmt, **style)
-    low, high = np.exp(middle - spread), np.exp(middle + spread)
-    ax.fill_between(x, low, high, color=style["color"], alpha=alpha, lw=0)
+    if alpha:
+        low, high = np.exp(middle - spread), np.exp(middle + spread)
+        ax.fill_between(x, low, high, color=style["color"], alpha=alpha, lw=0)
 
 
 def draw_decay(
@@ -84,12 +85,12 @@ def draw_decays(
         for quantity, name in LABELS.items():
             for kind, runs in histories.items():
                 t, values = course(runs, quantity)
+                color, label = COLORS[quantity], f"{name}, {kind}"
                 if kind == FIXED and quantity != "w_ni":
-                    over = np.exp(np.log(values / values[:, :1]).mean(0))
-                    ax.plot(t / steps, over, ":", color=COLORS[quantity], label=f"{name}, {kind}")
+                    over = values / values[:, :1]
+                    draw_mean(ax, t / steps, over, ":", alpha=0, color=color, label=label)
                     continue
-                color = NIW_FIXED if kind == FIXED else COLORS[quantity]
-                label = f"{name}, {kind}"
+                color = NIW_FIXED if kind == FIXED else color
                 draw_decay(ax, t / steps, values, fits[kind, quantity], color, label)
     axes[0].set(yscale="log", xlabel="epoch", ylabel="over its start", xlim=(0, epochs))
     axes[1].set(xscale="log", yscale="log", xlabel="epoch", xlim=(1 / steps, epochs))
