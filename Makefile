@@ -2,7 +2,7 @@
 
 SHELL := /bin/bash
 .DEFAULT_GOAL := help
-.PHONY: help book pdf test lint figures data bench lock clean
+.PHONY: help book pdf test lint figures data bench lock image clean
 .DELETE_ON_ERROR:
 
 VENV := .venv
@@ -53,6 +53,13 @@ lock: | $(BIN)/python  ## renew requirements.lock after a change of requirements
 	$(BIN)/uv --quiet pip compile requirements.txt --output-file requirements.lock \
 	  --universal --python-version 3.11 --generate-hashes --no-annotate \
 	  --no-emit-package noise-injection-companion --custom-compile-command 'make lock'
+
+# Any program of docker's command line; the name is a local one, which no registry is asked for.
+ENGINE ?= docker
+IMAGE := localhost/noise-injection-companion
+image:  ## build the container, and see that it holds the pages and that its tools answer
+	$(ENGINE) build --tag $(IMAGE) .
+	$(ENGINE) run --rm $(IMAGE) bash -c 'test -s _build/html/index.html && jupyter lab --version && nin claims C4'
 
 clean:  ## remove what was built (not .venv, data/ or results/)
 	rm -rf _build build .mypy_cache .pytest_cache .ruff_cache .hypothesis

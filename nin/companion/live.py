@@ -12,11 +12,10 @@ import zlib
 import numpy as np
 import torch
 from torch import Tensor
-from torchvision.datasets import FashionMNIST
 
 from nin.companion.explorer import arrow_function, constants
 from nin.networks import training
-from nin.networks.data import Dataset, prepare, scale
+from nin.networks.data import ORIGINAL_TRAIN, Dataset, images, scale
 from nin.studies.borders.noise_only import quantiles
 from nin.theory import symbols as s
 from nin.theory.expansion import EQ2
@@ -35,14 +34,10 @@ def small_images() -> tuple[Tensor, Tensor]:
     Returns:
         Pixels, (3500, 196) uint8, and labels, (3500,) int64; 3000 training images come first.
     """
-    root = str(prepare())
-    pixels, labels = [], []
-    for train, n in ((True, N_TRAIN), (False, N_TEST)):
-        part = FashionMNIST(root, train=train)
-        quarters = part.data[:n].float().view(n, SIDE, 2, SIDE, 2)
-        pixels.append(quarters.mean((2, 4)).round().to(torch.uint8).flatten(1))
-        labels.append(part.targets[:n])
-    return torch.cat(pixels), torch.cat(labels)
+    x, y = images()
+    which = torch.cat([torch.arange(N_TRAIN), ORIGINAL_TRAIN + torch.arange(N_TEST)])
+    quarters = x[which].float().view(-1, SIDE, 2, SIDE, 2)
+    return quarters.mean((2, 4)).round().to(torch.uint8).flatten(1), y[which]
 
 
 def small_data() -> Dataset:

@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 import sympy
-from scipy import integrate, optimize, stats
+from scipy import integrate, optimize
 
 from nin.linear.model import check_arguments
 from nin.theory import noise_map
@@ -111,9 +111,9 @@ def growth_exponent(curvature: float, batch_size: int) -> float:
         curvature: eta sigma_eps^2 w1^2.
         batch_size: Samples per batch.
     """
-    law = stats.gamma(
-        batch_size / 2, scale=2 / batch_size
-    )  # of the batch mean of (eps/sigma_eps)^2
+    from scipy import stats  # noqa: PLC0415  (half a second, and seldom needed)
+
+    law = stats.gamma(batch_size / 2, scale=2 / batch_size)  # of the batch mean of (eps/sigma)^2
     ends = [law.ppf(1e-15), 1 / curvature, law.isf(1e-15)]  # the logarithm is singular in between
 
     def integrand(m: float) -> float:

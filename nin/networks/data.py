@@ -19,9 +19,9 @@ from http.client import HTTPException
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor, nn
-from torchvision.datasets import FashionMNIST
 
 from nin.folders import DATA
 
@@ -37,6 +37,8 @@ CLASSES, SIDE = 10, 28
 """Kinds of clothing; pixels along an edge of an image."""
 N_TRAIN = 42_000
 """60 % of the 70,000 images (App. B)."""
+ORIGINAL_TRAIN = 60_000
+"""Training images by the data set's own split; its test images follow."""
 BLOCKS = {784: 1, 196: 2, 49: 4}
 """Inputs by which an image can be given: means over blocks of so many pixels along an edge."""
 _PATIENCE = 20.0  # seconds without a word from a server, before the next source is tried
@@ -158,10 +160,7 @@ def load(
             f"images have {', '.join(map(str, BLOCKS))} inputs and 2 to {CLASSES} classes, "
             f"not {d_in} and {d_out}"
         )
-    root = prepare(folder)
-    parts = [FashionMNIST(str(root), train=train) for train in (True, False)]
-    x = torch.cat([p.data for p in parts])
-    y = torch.cat([p.targets for p in parts])
+    x, y = images(folder)
     order = torch.randperm(len(x), generator=torch.Generator().manual_seed(split_seed))
     order = order[y[order] < d_out]
     x, y = x[order].float().div_(255), y[order]
@@ -170,6 +169,26 @@ def load(
     x, n = x.flatten(1), N_TRAIN * d_out // CLASSES
     scale(x, scaling, n)
     return Dataset(x[:n], y[:n], x[n:], y[n:])
+
+
+def images(folder: str | Path | None = None) -> tuple[Tensor, Tensor]:
+    """Return all images of Fashion-MNIST, (70000, 28, 28) uint8, and their labels, (70000,) int64.
+
+    Its own training images come first, `ORIGINAL_TRAIN` of them.
+
+    Args:
+        folder: Where the files lie, or shall lie; see `load`.
+
+    Raises:
+        DataError: If the files cannot be had, or one is damaged.
+    """
+    raw = prepare(folder) / "FashionMNIST" / "raw"
+    x, y = (
+        np.concatenate([np.fromfile(raw / f"{part}-{what}", np.uint8, offset=head)
+                        for part in ("train", "t10k")])
+        for what, head in (("images-idx3-ubyte", 16), ("labels-idx1-ubyte", 8))
+    )  # fmt: skip
+    return torch.from_numpy(x).view(-1, SIDE, SIDE), torch.from_numpy(y).long()
 
 
 def scale(x: Tensor, scaling: str, n_train: int) -> None:
@@ -290,6 +309,8 @@ def _torchvision_download(tmp: Path) -> Path:
     Raises:
         RuntimeError, OSError, HTTPException: What torchvision or its server says of a failure.
     """
+    from torchvision.datasets import FashionMNIST  # noqa: PLC0415  (a second, and seldom needed)
+
     patience = socket.getdefaulttimeout()
     socket.setdefaulttimeout(_PATIENCE)  # torchvision waits for ever
     try:

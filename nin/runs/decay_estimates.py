@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import NamedTuple
 
 import numpy as np
-from scipy import optimize, stats
+from scipy import optimize, special
 
 from nin.runs.averages import Array, running_median
 from nin.runs.decay_model import DecayModel, Whiten, bend, floor_of
@@ -102,16 +102,17 @@ def _against_differences(
     lags = range(1, len(t) // 2)
     auto = [(own[lag:] * own[:-lag]).sum() / (free * (runs - 1) * within) for lag in lags]
     effective = free / (1 + 2 * float(np.square(auto).sum()))
-    p_rest = stats.f.sf(chi_sq, effective, effective * (runs - 1))
+    p_rest = special.fdtrc(effective, effective * (runs - 1), chi_sq)
     bent = unexplained(x, white(bend(t, rate, curve)[:, None]))
     bends = (bent * (own + shared)).sum(0) / (bent**2).sum()
     spread = np.sqrt(bends.var(ddof=1) / runs + rounding)
-    p_bent = 2 * stats.t.sf(abs(bends.mean()) / spread, runs - 1)
+    p_bent = 2 * special.stdtr(runs - 1, -abs(bends.mean()) / spread)
     p_fall = 1.0
     if curve[0] > curve[-1]:
         floor = model.floor
         gain = (unexplained(flat, white(mean[:, None])) ** 2).sum() - (shared**2).sum()
-        p_fall = stats.f.sf(runs * gain / within / (1 + floor), 1 + floor, free * (runs - 1))
+        f = runs * max(gain, 0.0) / within / (1 + floor)
+        p_fall = special.fdtrc(1 + floor, free * (runs - 1), f)
     return chi_sq, float(min(1, 2 * min(p_rest, p_bent))), float(p_fall)
 
 
@@ -187,7 +188,7 @@ def _against_stretched(t: Array, y: Array, floor: bool, fit: _Weighted) -> float
     other = DecayModel(t**beta, floor)
     rest = y - other.curve(*other.fit(y, whiten)[:2])
     bent = regress(t, rest, fit.columns, mixed_noise(y - rest, fit.ratio))
-    return float(stats.f.sf(max(fit.rest.deviance - bent.deviance, 0.0), 1, bent.dof))
+    return float(special.fdtrc(1, bent.dof, max(fit.rest.deviance - bent.deviance, 0.0)))
 
 
 def _against_still(t: Array, y: Array, floor: bool, fit: _Weighted) -> float:
@@ -200,11 +201,12 @@ def _against_still(t: Array, y: Array, floor: bool, fit: _Weighted) -> float:
         return 1.0
     level, sigma = np.ones((len(t), 1)), np.full_like(y, max(y.std(), TINY))
     still = regress(t, y, level, sigma)
-    p_fall = float(stats.chi2.sf(still.deviance - fit.rest.deviance, 2 + floor))
+    gain = max(still.deviance - fit.rest.deviance, 0.0)
+    p_fall = float(special.chdtrc(2 + floor, gain))
     if fit.rest.memory > _LONG * t[-1]:
         falls = regress_with(t, y - fit.curve, level, sigma, still.memory)
         gain, more, left = still.variance / falls.variance - 1, 2 + floor, len(t) - 3 - floor
-        p_fall = max(p_fall, float(stats.f.sf(max(gain, 0.0) * left / more, more, left)))
+        p_fall = max(p_fall, float(special.fdtrc(more, left, max(gain, 0.0) * left / more)))
     return p_fall
 
 
@@ -223,7 +225,7 @@ def _against_any_shape(t: Array, y: Array, fit: _Weighted) -> tuple[float, Array
         free = n - columns.shape[1]
         before = fit.rest.variance * (n - fit.columns.shape[1])
         gain = max(before / (bent.variance * free) - 1, 0.0)
-        p_shape = 2 * len(_WAVES) * float(stats.f.sf(gain * free / k, k, free))
+        p_shape = 2 * len(_WAVES) * float(special.fdtrc(k, free, gain * free / k))
         if p_shape < least:
             least, best = p_shape, bends
     return min(1.0, least), best
@@ -244,4 +246,4 @@ def _ends_below(t: Array, y: Array, bends: Array) -> float:
     highest = columns[late + int(course[late:].argmax())]
     err = np.sqrt(fit.variance) * float(np.linalg.norm((columns[0] - highest) @ inverse))
     free = len(y) - columns.shape[1]
-    return float(stats.t.sf((course[0] - course[late:].max()) / err, free)) if err else 1.0
+    return float(special.stdtr(free, (course[late:].max() - course[0]) / err)) if err else 1.0

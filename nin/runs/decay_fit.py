@@ -18,7 +18,7 @@ from enum import StrEnum
 from typing import Any
 
 import numpy as np
-from scipy import stats
+from scipy import special
 
 from nin.runs.averages import Array, checked_records, running_median
 from nin.runs.decay_estimates import DecayEstimate, fit_several, fit_single
@@ -102,7 +102,7 @@ class DecayFit:
         """
         if not 0 < level < 1:
             raise ValueError(f"level must lie between 0 and 1, not {level}")
-        half = self.rate_err * stats.t.ppf((1 + level) / 2, self.dof)
+        half = self.rate_err * special.stdtrit(self.dof, (1 + level) / 2)
         low, high = self.rate - half, self.rate + half
         return (1 / high if high > 0 else float("inf"), 1 / low if low > 0 else float("inf"))
 
@@ -237,6 +237,6 @@ def _judged(found: DecayEstimate, significance: float) -> Outcome:
         return Outcome.NO_DECAY
     if found.p_value < significance:
         return Outcome.NOT_EXPONENTIAL
-    if found.rate <= max(found.rate_err * stats.t.ppf(0.975, found.dof), TINY):
+    if found.rate <= max(found.rate_err * special.stdtrit(found.dof, 0.975), TINY):
         return Outcome.UNRESOLVED
     return Outcome.EXPONENTIAL

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 
 import numpy as np
-from scipy import stats
+from scipy import special
 
 from nin.runs.averages import mean
 
@@ -103,4 +103,4 @@ def half_interval(err: float, n: int, comparisons: int = 1, level: float = 0.05)
     """
     if n < 2:
         return float("inf")
-    return float(stats.t.ppf(1 - level / 2 / comparisons, n - 1)) * err
+    return float(special.stdtrit(n - 1, 1 - level / 2 / comparisons)) * err
