@@ -17,6 +17,7 @@ import numpy as np
 import pytest
 
 from nin.runs.history import History
+from nin.studies import records
 from nin.studies.experiments import FIG3, Experiment
 from nin.studies.records import RecordError, provenance, read_record, write_record
 from nin.studies.run import RunRecord, history_arrays, history_of, run_path
@@ -120,8 +121,11 @@ def test_a_run_says_how_it_was_made(monkeypatch: pytest.MonkeyPatch) -> None:
     names = {"device", "threads", "torch", "numpy", "python", "commit", "source", "utc"}
     assert set(made) == names
     assert all(made.values())
+    assert provenance("cpu") | {"utc": ""} == made | {"utc": ""}
     monkeypatch.setenv("PATH", "")  # a machine without git
+    records._commit.cache_clear()
     assert provenance("cpu")["commit"] == "unknown"
+    records._commit.cache_clear()
 
 
 # ---- damaged

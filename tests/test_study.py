@@ -410,9 +410,15 @@ def checkout(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     _git(root, "add", ".")
     _git(root, "commit", "--quiet", "--message", "first")
     monkeypatch.setattr(records, "PACKAGE", root.resolve() / "nin")
-    records.source_hash.cache_clear()
+    forget_the_code()
     yield root
+    forget_the_code()
+
+
+def forget_the_code() -> None:
+    """Let the next record ask anew what code it is made by, as that of another process does."""
     records.source_hash.cache_clear()
+    records._commit.cache_clear()
 
 
 def test_the_commit_is_dirty_when_the_package_was_changed_and_only_then(checkout: Path) -> None:
@@ -422,7 +428,7 @@ def test_the_commit_is_dirty_when_the_package_was_changed_and_only_then(checkout
     (checkout / "page.md").write_text("another sentence")
     assert provenance("cpu")["commit"] == commit
     (checkout / "nin" / "new.py").write_text("x = 1")
-    records.source_hash.cache_clear()
+    forget_the_code()
     assert provenance("cpu")["commit"] == f"{commit}-dirty"
     assert provenance("cpu")["source"] != source
 
@@ -437,10 +443,12 @@ def test_the_commit_of_another_repository_is_not_taken(
     ours = provenance("cpu")["commit"]
     monkeypatch.setenv("GIT_DIR", str(other / ".git"))
     monkeypatch.setenv("GIT_WORK_TREE", str(other))
+    forget_the_code()
     assert provenance("cpu")["commit"] == ours
     export = checkout / "export"  # of this project, inside another repository
     shutil.copytree(checkout / "nin", export / "nin")
     monkeypatch.setattr(records, "PACKAGE", export.resolve() / "nin")
+    forget_the_code()
     assert provenance("cpu")["commit"] == "unknown"
 
 

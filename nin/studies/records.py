@@ -235,8 +235,9 @@ def write_whole(path: Path, content: bytes) -> None:
         raise
 
 
+@lru_cache(maxsize=1)
 def _commit() -> str:
-    """Return the commit of the package, marked if its source was changed since."""
+    """Return the commit of the package as it was first asked for, marked if it was changed."""
     clean = {name: value for name, value in os.environ.items() if not name.startswith("GIT_")}
 
     root = PACKAGE.parent
