@@ -167,9 +167,10 @@ def test_the_container_serves_the_built_pages_at_the_port_that_is_forwarded(
             server.terminate()
 
 
-def test_the_workflow_runs_the_checks_and_publishes_what_they_built() -> None:
+def test_the_workflow_runs_the_checks_publishes_what_they_built_and_builds_the_container() -> None:
     jobs = yaml.safe_load(read(".github/workflows/book.yml"))["jobs"]
+    says = {name: [s["run"] for s in job["steps"] if "run" in s] for name, job in jobs.items()}
+    assert says == {"build": [".ci/run"], "image": ["make image"], "publish": []}
     steps = jobs["build"]["steps"]
-    assert [step["run"] for step in steps if "run" in step] == [".ci/run"]
     [pages] = [step["with"]["path"] for step in steps if "pages" in step.get("uses", "")]
     assert pages == "_build/html" and jobs["publish"]["needs"] == "build"
