@@ -20,3 +20,7 @@ def __getattr__(name: str) -> Any:
     from nin.theory import errata, statement  # noqa: PLC0415
 
     return getattr(errata if name.isupper() else statement, name)
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})
