@@ -51,9 +51,10 @@ def node(model: torch.nn.Module):
 @pytest.mark.parametrize("activation", ACTIVATIONS)
 @pytest.mark.parametrize("of", ["", "w_ni"])
 def test_the_largest_curvature_is_that_of_the_dense_matrix(
-    loss: str, activation: str, of: str, data: Dataset
+    loss: str, activation: str, of: str
 ) -> None:
-    e = dataclasses.replace(TINY, loss=loss, activation=activation, depth=2, width=6)
+    e = dataclasses.replace(TINY, loss=loss, activation=activation, depth=2, width=6, d_in=49)
+    data = images("std", 0, d_in=49)
     model, x, y = e.network(), data.train_x[:15], data.train_y[:15]
     node(model).eps = 30 * torch.randn(15, generator=torch.Generator().manual_seed(0))
     weights = {k: p.detach() for k, p in model.named_parameters()}

@@ -55,7 +55,7 @@ class LoopStack:
         self.schedules = [schedule for _, schedule in pairs]
         self.optimizer = describe(*pairs[0])
 
-    def step(self, x: Inputs, y: Tensor, eps: Tensor) -> tuple[Tensor, Tensor]:
+    def step(self, x: Inputs, y: Tensor, index: Tensor, eps: Tensor) -> tuple[Tensor, Tensor]:
         """Take one step in every run; arguments and result as `ModuleStack.step`."""
         of_nodes = eps.unsqueeze(0) if eps.ndim == 2 else eps
         found = []
@@ -63,13 +63,14 @@ class LoopStack:
             for node, noise in zip(nodes(model).values(), of_nodes[:, r], strict=False):
                 node.eps = noise
             self.optimisers[r].zero_grad()
-            z = outputs(model, take(x, r))
-            loss = self.values(z, y[r]).mean()
+            labels = y[index[r]]
+            z = outputs(model, take(x, index[r]))
+            loss = self.values(z, labels).mean()
             loss.backward()
             self.optimisers[r].step()
             if self.schedules[r] is not None:
                 self.schedules[r].step()
-            found.append((loss.detach(), _share(z, y[r])))
+            found.append((loss.detach(), _share(z, labels)))
         losses, shares = zip(*found, strict=True)
         return torch.stack(losses), torch.stack(shares)
 

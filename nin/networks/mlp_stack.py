@@ -1,9 +1,9 @@
 """R of the paper's MLPs trained in lock-step, gradients by hand, updates fused.
 
 Three things bring the step close to its bare matrix products: the weight update is the `beta = 1`
-term of the very product that makes the gradient; bias and noise are one pass, b + eps w_ni, to
-which a layer's product is added, and their gradients one product with the inputs (1, eps); and
-every large array is allocated once.
+term of the very product that makes the gradient; 1 and eps are two more inputs of a layer, whose
+weights are b and w_ni, so that bias and noise are part of the products; and every large array is
+allocated once.
 """
 
 from __future__ import annotations
@@ -20,6 +20,11 @@ from nin.networks.losses import Loss, accuracy
 from nin.networks.models import MLP
 
 _EVALUATION_CHUNK = 2000  # samples at a time: its activations fit in cache, and in 20 MB
+_MORE = 8  # columns beside a layer's inputs: 1, eps, and zeros, without which products are slower
+_ROW = (
+    32  # numbers to which a row is filled up: where each begins at a cache line, the last bits of
+)
+# a product do not depend on the place of its run
 _aten = torch.ops.aten
 
 
@@ -82,49 +87,54 @@ class MLPStack:
         self.loss, self.eta, self.optimizer = loss, eta, f"SGD(lr={eta:g})"
         self.dtype = torch.bfloat16 if precision == "bf16" else torch.float32
         self.activation = _ACTIVATIONS[models[0].activation]
-        self.weights: list[Tensor] = []  # per layer (R, d_out, d_in)
-        self.shifts: list[Tensor] = []  # per layer (R, 2, d_out): b and w_ni, 0 where there is none
-        self.trained: list[Tensor] = []  # per layer (2, 1): 1 where it has b, where it has w_ni
+        self.weights: list[Tensor] = []  # per layer (R, d_out, d_in + _MORE): W, b, w_ni, zeros
+        self.biased: list[bool] = []  # per layer
         self.node_layer: int | None = None
         for i in range(len(models[0].layers)):
             layers = [m.linear(i) for m in models]
-            self.weights.append(torch.stack([x.weight.detach() for x in layers]))
-            shift = self.weights[i].new_zeros(len(models), 2, layers[0].out_features)
-            trained = shift.new_zeros(2, 1)
-            for r, layer in enumerate(layers):
+            first = layers[0]
+            weight = _rows(len(models), first.out_features, first.in_features, first.weight)
+            for of_run, layer in zip(weight, layers, strict=True):
+                of_run[:, :-_MORE] = layer.weight.detach()
                 if layer.bias is not None:
-                    trained[0], shift[r, 0] = 1, layer.bias.detach()
+                    of_run[:, -_MORE] = layer.bias.detach()
                 if (node := node_of(layer)) is not None:
-                    trained[1], shift[r, 1], self.node_layer = 1, node.w_ni.detach(), i
-            self.shifts.append(shift)
-            self.trained.append(trained)
+                    of_run[:, 1 - _MORE], self.node_layer = node.w_ni.detach(), i
+            self.weights.append(weight)
+            self.biased.append(layers[0].bias is not None)
         self._forget()
 
-    def step(self, x: Tensor, y: Tensor, eps: Tensor) -> tuple[Tensor, Tensor]:
+    def step(self, x: Tensor, y: Tensor, index: Tensor, eps: Tensor) -> tuple[Tensor, Tensor]:
         """Take one SGD step in every run.
 
         Args:
-            x: Inputs, (R, batch, d_in) of `dtype`.
-            y: Labels, (R, batch).
-            eps: Noise, (R, batch) float32; not used without a node.
+            x: Inputs of all samples, (n, d_in) of `dtype`.
+            y: Their labels, (n,).
+            index: The samples of each run's batch, (R, batch).
+            eps: Their noise, (R, batch) float32; not used without a node.
 
         Returns:
             Loss and accuracy of the batch, noise on, before the step, (R,) each.
         """
-        b = x.shape[1]
-        sources = self._sources(eps)
+        b = index.shape[1]
+        y, inputs = y[index], self._inputs(b)
+        for of_run, samples in zip(inputs[0], index, strict=True):
+            torch.index_select(x, 0, samples, out=of_run[:, :-_MORE])
         low = self._low_weights()
-        inputs, z = self._forward(x, sources, low, self._buffers(b))
-        logits = z.float()
+        logits = self._forward(inputs, low, eps).float()
         losses = self.loss.values(logits, y).mean(-1)
         share = accuracy(logits, y)
         delta = (self.loss.gradient(logits, y) * (self.eta / b)).to(self.dtype)
         for i in reversed(range(len(self.weights))):
             if i:
-                back = torch.bmm(delta, low[i], out=self._gradients[b][i - 1])
-            self._update(i, delta, inputs[i], sources)
+                back = torch.bmm(delta, low[i][..., :-_MORE], out=self._gradients[b][i - 1])
+            if self.dtype == torch.float32:
+                self.weights[i].baddbmm_(delta.mT, inputs[i], alpha=-1)
+            else:  # where a product of all columns is slower than two
+                for part in (slice(-_MORE), slice(-_MORE, None)):
+                    self.weights[i][..., part].sub_(torch.bmm(delta.mT, inputs[i][..., part]))
             if i:
-                kept = inputs[i] if self.activation.keeps == "output" else self._kept[b][i - 1]
+                kept = self._kept[b][i - 1] if self._kept[b] else inputs[i][..., :-_MORE]
                 self.activation.backward_(back, kept)
                 delta = back
         return losses, share
@@ -140,8 +150,9 @@ class MLPStack:
         total = x.new_zeros(2, runs, dtype=torch.float64)
         for xs, ys in zip(x.split(_EVALUATION_CHUNK), y.split(_EVALUATION_CHUNK), strict=True):
             n = len(xs)
-            sources = self._sources(torch.zeros(runs, n, device=x.device))
-            z = self._forward(xs.expand(runs, n, -1), sources, low, self._buffers(n))[1].float()
+            inputs = self._inputs(n)
+            inputs[0][..., :-_MORE] = xs
+            z = self._forward(inputs, low, x.new_zeros(runs, n)).float()
             labels = ys.expand(runs, *ys.shape)
             total[0] += self.loss.values(z, labels).sum(-1)
             total[1] += accuracy(z, labels) * n
@@ -149,15 +160,17 @@ class MLPStack:
 
     def norms(self) -> dict[str, Tensor]:
         """Return the Euclidean norms, (R,) each, of the NIWs and of each weight matrix."""
-        norms = {f"layers.{i}.weight": w.flatten(1).norm(dim=1) for i, w in enumerate(self.weights)}
+        norms = {
+            f"layers.{i}.weight": torch.linalg.vector_norm(w[..., :-_MORE], dim=(1, 2))
+            for i, w in enumerate(self.weights)
+        }
         if self.node_layer is not None:
-            norms["w_ni"] = self.shifts[self.node_layer][:, 1].norm(dim=1)
+            norms["w_ni"] = self.weights[self.node_layer][..., 1 - _MORE].norm(dim=1)
         return norms
 
     def keep(self, runs: Tensor) -> None:
         """Go on with some of the runs only, given by their places, (R',) int64."""
-        self.weights = [w[runs] for w in self.weights]
-        self.shifts = [s[runs] for s in self.shifts]
+        self.weights = [_copied(w[runs], w.dtype) for w in self.weights]
         self._forget()
 
     def write_back(self, run: int, model: nn.Module) -> None:
@@ -166,56 +179,58 @@ class MLPStack:
         with torch.no_grad():
             for i, weight in enumerate(self.weights):
                 layer = model.linear(i)
-                layer.weight.copy_(weight[run])
+                layer.weight.copy_(weight[run, :, :-_MORE])
                 if layer.bias is not None:
-                    layer.bias.copy_(self.shifts[i][run, 0])
+                    layer.bias.copy_(weight[run, :, -_MORE])
                 if (node := node_of(layer)) is not None:
-                    node.w_ni.copy_(self.shifts[i][run, 1])
+                    node.w_ni.copy_(weight[run, :, 1 - _MORE])
 
-    def _forward(
-        self, x: Tensor, sources: Tensor, low: list[Tensor], z: list[Tensor]
-    ) -> tuple[list[Tensor], Tensor]:
-        """Return the inputs of each layer and the outputs of the last."""
-        b, inputs, eps = x.shape[1], [x], sources[..., 1:]
-        for i, weight in enumerate(low):
-            bias, w_ni = self.shifts[i].to(self.dtype).split(1, 1)
-            torch.addcmul(bias, eps, w_ni, out=z[i])
-            z[i].baddbmm_(inputs[i], weight.mT)
-            if i < len(low) - 1:
-                if self.activation.keeps == "input":
-                    self._kept[b][i].copy_(z[i])
-                self.activation.forward_(z[i])
-                inputs.append(z[i])
-        return inputs, z[-1]
-
-    def _update(self, i: int, delta: Tensor, x: Tensor, sources: Tensor) -> None:
-        """Subtract eta times the gradient, which `delta` carries already, from layer i."""
-        if self.dtype == torch.float32:
-            self.weights[i].baddbmm_(delta.mT, x, alpha=-1)
-        else:
-            self.weights[i].sub_(torch.bmm(delta.mT, x))
-        self.shifts[i].addcmul_(torch.bmm(sources.mT, delta), self.trained[i], value=-1)
-
-    def _sources(self, eps: Tensor) -> Tensor:
-        """Return the inputs (1, eps) of the rows b and w_ni, (R, batch, 2)."""
-        return torch.stack([torch.ones_like(eps), eps], -1).to(self.dtype)
+    def _forward(self, inputs: list[Tensor], low: list[Tensor], eps: Tensor) -> Tensor:
+        """Return the outputs of the last layer, and fill the inputs of all but the first."""
+        b = eps.shape[1]
+        if self.node_layer is not None:
+            inputs[self.node_layer][..., 1 - _MORE] = eps
+        for i, weight in enumerate(low[:-1]):
+            z = torch.bmm(inputs[i], weight.mT, out=inputs[i + 1][..., :-_MORE])
+            if self._kept[b]:
+                self._kept[b][i].copy_(z)
+            self.activation.forward_(z)
+        return torch.bmm(inputs[-1], low[-1].mT)
 
     def _low_weights(self) -> list[Tensor]:
         """Return the weights in `dtype`."""
-        return [w.to(self.dtype) for w in self.weights]
+        if self.dtype == torch.float32:
+            return self.weights
+        return [low.copy_(w) for low, w in zip(self._low, self.weights, strict=True)]
 
     def _forget(self) -> None:
         """Drop the work arrays: the number of runs changed."""
-        self._outputs: dict[int, list[Tensor]] = {}
+        self._low = [_copied(w, self.dtype) for w in self.weights if w.dtype != self.dtype]
+        self._all_inputs: dict[int, list[Tensor]] = {}
         self._gradients: dict[int, list[Tensor]] = {}
         self._kept: dict[int, list[Tensor]] = {}
 
-    def _buffers(self, b: int) -> list[Tensor]:
-        """Return the output arrays of each layer for a batch size, made at its first use."""
-        if b not in self._outputs:
-            z = [w.new_empty(len(w), b, w.shape[1], dtype=self.dtype) for w in self.weights]
-            self._outputs[b] = z
-            self._gradients[b] = [torch.empty_like(h) for h in z[:-1]]
-            if self.activation.keeps == "input":
-                self._kept[b] = [torch.empty_like(h) for h in z[:-1]]
-        return self._outputs[b]
+    def _inputs(self, b: int) -> list[Tensor]:
+        """Return each layer's inputs and 1, eps, for a batch size; the arrays of a first use."""
+        if b not in self._all_inputs:
+            made = [_rows(len(w), b, w.shape[2] - _MORE, w, self.dtype) for w in self.weights]
+            for x, biased in zip(made, self.biased, strict=True):
+                x[..., -_MORE] = biased
+            hidden = [x[..., :-_MORE] for x in made[1:]]
+            self._all_inputs[b] = made
+            self._gradients[b] = [torch.empty(x.shape).to(x) for x in hidden]
+            kept = self.activation.keeps == "input"
+            self._kept[b] = [torch.empty(x.shape).to(x) for x in hidden] if kept else []
+        return self._all_inputs[b]
+
+
+def _rows(runs: int, n: int, d: int, like: Tensor, dtype: torch.dtype | None = None) -> Tensor:
+    """Return zeros, (runs, n, d + _MORE); in float32 each row begins at a cache line."""
+    zeros = like.new_zeros(0, dtype=dtype)
+    fill = -(d + _MORE) % _ROW if zeros.dtype == torch.float32 else 0  # bfloat16 would be copied
+    return zeros.new_zeros(runs, n, d + _MORE + fill)[..., : d + _MORE]
+
+
+def _copied(w: Tensor, dtype: torch.dtype) -> Tensor:
+    """Return weights in another type, or of other runs, in such rows."""
+    return _rows(len(w), w.shape[1], w.shape[2] - _MORE, w, dtype).copy_(w)

@@ -47,17 +47,19 @@ class ModuleStack:
         self.frozen = {n for n, p in self.module.named_parameters() if not p.requires_grad}
         self.params = {name: p.detach() for name, p in params.items()}
 
-    def step(self, x: Inputs, y: Tensor, eps: Tensor) -> tuple[Tensor, Tensor]:
+    def step(self, x: Inputs, y: Tensor, index: Tensor, eps: Tensor) -> tuple[Tensor, Tensor]:
         """Take one SGD step in every run.
 
         Args:
-            x: Inputs, (R, batch, ...).
-            y: Labels or targets, (R, batch, ...).
-            eps: Noise, (R, batch); (nodes, R, batch) of several nodes; not used without one.
+            x: Inputs of all samples, (n, ...).
+            y: Their labels or targets, (n, ...).
+            index: The samples of each run's batch, (R, batch).
+            eps: Their noise, (R, batch); (nodes, R, batch) of several nodes; not used without one.
 
         Returns:
             Loss and accuracy of the batch, noise on, before the step, (R,) each.
         """
+        x, y = take(x, index), y[index]
         gradients, losses, z = self._gradients(self.buffers, x, y, eps)
         for name, p in self.params.items():
             if name not in self.frozen:

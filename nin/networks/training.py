@@ -150,8 +150,11 @@ class Stack(Protocol):
     dtype: torch.dtype
     optimizer: str
 
-    def step(self, x: Any, y: Tensor, eps: Tensor) -> tuple[Tensor, Tensor]:
-        """Take one SGD step in every run; return noisy loss and accuracy before it, (R,) each."""
+    def step(self, x: Any, y: Tensor, index: Tensor, eps: Tensor) -> tuple[Tensor, Tensor]:
+        """Take one SGD step in every run; return noisy loss and accuracy before it, (R,) each.
+
+        Each has its batch among all samples, at the places `index`, (R, batch).
+        """
 
     def evaluate(self, x: Any, y: Tensor) -> tuple[Tensor, Tensor]:
         """Return loss and accuracy with eps = 0, (R,) each."""
@@ -261,9 +264,8 @@ class _Lockstep:
     def step(self, step: int, batch: slice, record: bool) -> None:
         """Take one step; runs whose loss before it was not finite leave the stack."""
         norms = self.stack.norms() if record else None
-        index = self.order[:, batch]
-        x, y = take(self.train_x, index), self.data.train_y[index]
-        losses, shares = self.stack.step(x, y, self.noise[..., batch])
+        index, eps = self.order[:, batch], self.noise[..., batch]
+        losses, shares = self.stack.step(self.train_x, self.data.train_y, index, eps)
         values = losses.tolist()
         for i, run in enumerate(self.active):
             self.logs[run].see(step, values[i], shares[i], norms, i)

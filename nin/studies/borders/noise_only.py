@@ -64,11 +64,12 @@ def _run(e: Experiment, steps: int) -> PhaseFinding:
     """Train on noise alone, and judge by the rule."""
     stack = MLPStack([blind(e)], e.criterion(), e.eta, "float32")
     eps = e.sigma_eps * quantiles(e.noise).repeat_interleave(e.d_out).unsqueeze(0)
-    x, y = torch.zeros(*eps.shape, 1), torch.arange(e.d_out).repeat(NODES).unsqueeze(0)
+    x, y = torch.zeros(eps.numel(), 1), torch.arange(e.d_out).repeat(NODES)
+    index = torch.arange(len(y)).unsqueeze(0)
     losses, norms = [], []
     for step in range(steps):
         norms.append(float(stack.norms()["w_ni"]))
-        losses.append(float(stack.step(x, y, eps)[0]))
+        losses.append(float(stack.step(x, y, index, eps)[0]))
         if not np.isfinite(losses[-1]):
             nan = float("nan")
             return PhaseFinding(Phase.DIVERGENT, nan, nan, nan, nan, step)
