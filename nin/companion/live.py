@@ -15,7 +15,7 @@ from torch import Tensor
 
 from nin.companion.explorer import arrow_function, constants
 from nin.networks import training
-from nin.networks.data import ORIGINAL_TRAIN, Dataset, images, scale
+from nin.networks.data import ORIGINAL_TRAIN, Dataset, every_image, scale
 from nin.studies.borders.noise_only import quantiles
 from nin.theory import symbols as s
 from nin.theory.expansion import EQ2
@@ -34,7 +34,7 @@ def small_images() -> tuple[Tensor, Tensor]:
     Returns:
         Pixels, (3500, 196) uint8, and labels, (3500,) int64; 3000 training images come first.
     """
-    x, y = images()
+    x, y = every_image()
     which = torch.cat([torch.arange(N_TRAIN), ORIGINAL_TRAIN + torch.arange(N_TEST)])
     quarters = x[which].float().view(-1, SIDE, 2, SIDE, 2)
     return quarters.mean((2, 4)).round().to(torch.uint8).flatten(1), y[which]

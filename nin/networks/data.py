@@ -160,7 +160,7 @@ def load(
             f"images have {', '.join(map(str, BLOCKS))} inputs and 2 to {CLASSES} classes, "
             f"not {d_in} and {d_out}"
         )
-    x, y = images(folder)
+    x, y = every_image(folder)
     order = torch.randperm(len(x), generator=torch.Generator().manual_seed(split_seed))
     order = order[y[order] < d_out]
     x, y = x[order].float().div_(255), y[order]
@@ -171,7 +171,7 @@ def load(
     return Dataset(x[:n], y[:n], x[n:], y[n:])
 
 
-def images(folder: str | Path | None = None) -> tuple[Tensor, Tensor]:
+def every_image(folder: str | Path | None = None) -> tuple[Tensor, Tensor]:
     """Return all images of Fashion-MNIST, (70000, 28, 28) uint8, and their labels, (70000,) int64.
 
     Its own training images come first, `ORIGINAL_TRAIN` of them.
