@@ -2,11 +2,11 @@
 
 Each contender has a process of its own with one thread; two such processes at once, so that the
 figures are those of a machine with both cores at work. In each the contender and the bound take
-turns, both warm, over as many samples; times are the processor's and the best round counts, so that
-other work on the machine counts little. What to read are the ratios to the bound of the same
-process: absolute speeds change with the machine and the hour.
+turns of about a second, both warm, from one step of the contender's loop to the next; times are the
+processor's. What to read are the ratios to the bound, each the median over the turns of a process:
+absolute speeds change with the machine and the hour.
 
-    python benchmarks/run.py [--seconds 10] [--rounds 3] [--only fig1|fig2]
+    python benchmarks/run.py [--seconds 20] [--rounds 3] [--only fig1|fig2]
 
 Contenders:
   bound      the bare matrix products of one step, forward and backward, into arrays made before;
@@ -23,10 +23,10 @@ Contenders:
 from __future__ import annotations
 
 import argparse
+import contextlib
 import functools
 import itertools
 import json
-import math
 import os
 import resource
 import statistics
@@ -42,7 +42,7 @@ NETS = ("fig1", "fig2")
 def main() -> None:
     """Measure every contender for both networks and print the table."""
     parser = argparse.ArgumentParser(description=__doc__.split("\n", 1)[0])
-    parser.add_argument("--seconds", type=float, default=10.0, help="per contender and round")
+    parser.add_argument("--seconds", type=float, default=20.0, help="per contender and round")
     parser.add_argument("--rounds", type=int, default=3, help="times each contender is measured")
     parser.add_argument("--only", choices=NETS, help="one network only")
     parser.add_argument("--worker", nargs=2, metavar=("NET", "CONTENDER"), help=argparse.SUPPRESS)
@@ -80,52 +80,76 @@ def report(net: str, found: dict[str, list[dict[str, float]]]) -> None:
     """Print a contender's median speed per core and its ratios to the bound and the first loop."""
     print(f"\n{net}: {DESCRIPTIONS[net]}; {len(found['nin'])} measurements each")
     print(
-        f"{'':12}{'samples/s/core':>16}{'min - max':>18}{'/ bound':>9}{'/ dataloader':>14}{'GB':>7}"
+        f"{'':12}{'samples/s/core':>16}{'/ bound':>9}{'min - max':>15}{'/ dataloader':>14}{'GB':>7}"
     )
-    slow = statistics.median(m["speed"] for m in found["dataloader"])
+    slow = statistics.median(m["of"] for m in found["dataloader"])
     for name, measured in found.items():
-        speeds = [m["speed"] for m in measured]
-        speed, of_bound = statistics.median(speeds), statistics.median(m["of"] for m in measured)
+        ratios = [m["of"] for m in measured]
+        of_bound = statistics.median(ratios)
         print(
-            f"{name:12}{speed:16,.0f}{min(speeds):9,.0f} -{max(speeds):7,.0f}"
-            f"{of_bound:9.2f}{speed / slow:14.2f}{max(m['gb'] for m in measured):7.2f}",
+            f"{name:12}{statistics.median(m['speed'] for m in measured):16,.0f}"
+            f"{of_bound:9.2f}{min(ratios):8.2f} -{max(ratios):5.2f}{of_bound / slow:14.2f}"
+            f"{max(m['gb'] for m in measured):7.2f}",
             flush=True,
         )
 
 
 def measure(net: str, contender: str, seconds: float) -> dict[str, float]:
-    """Let a contender and the bound take turns for `seconds` at least, both warm.
+    """Let a contender and the bound take turns for `seconds`.
 
     Returns:
-        Samples per second of the contender's best round, what that is of the bound's best, and
-        peak memory.
+        Samples per second of the contender and what that is of the bound's, medians over the turns,
+        and peak memory.
     """
     import torch  # noqa: PLC0415  (only the workers need it)
 
     torch.set_num_threads(1)
-    bare, run = bound(net, RUNS.get(contender, 1)), CONTENDERS[contender](net)
-    samples = run()
-    bare(1)
-    own, least, end = math.inf, math.inf, time.perf_counter() + seconds
-    while time.perf_counter() < end:
-        least = min(least, seconds_of(lambda: bare(samples)))
-        own = min(own, seconds_of(run))
+    runs = RUNS.get(contender, 1)
+    turns = Turns(bound(net, runs), TURN // runs, seconds)
+    with contextlib.suppress(TimeoutError):
+        CONTENDERS[contender](net, turns.step)
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20
-    return {"speed": samples / own, "of": least / own, "gb": peak}
+    samples = TURN * _experiment(net).batch_size
+    return {
+        "speed": samples / statistics.median(own for own, _ in turns.times),
+        "of": statistics.median(least / own for own, least in turns.times),
+        "gb": peak,
+    }
 
 
-def seconds_of(run: Callable[[], object]) -> float:
-    """Return the processor's time of a call."""
-    before = time.process_time()
-    run()
-    return time.process_time() - before
+class Turns:
+    """Times a contender's turns and, after each, the bound's turn of as many steps.
+
+    Attributes:
+        times: The processor's time of both in each turn, without the first, in which they warm up.
+    """
+
+    def __init__(self, bare: Callable[[], object], steps: int, seconds: float) -> None:
+        """Take what does a step of the bound, the steps of a turn, and the time for all turns."""
+        self.bare, self.steps, self.end = bare, steps, time.perf_counter() + seconds
+        self.times: list[tuple[float, float]] = []
+        self.left, self.warm, self.begun = steps, False, time.process_time()
+
+    def step(self) -> None:
+        """Count a step of the contender; raise `TimeoutError` when it has had its time."""
+        self.left -= 1
+        if self.left:
+            return
+        between = time.process_time()
+        for _ in range(self.steps):
+            self.bare()
+        if self.warm:
+            self.times.append((between - self.begun, time.process_time() - between))
+        if self.times and time.perf_counter() > self.end:
+            raise TimeoutError
+        self.left, self.warm, self.begun = self.steps, True, time.process_time()
 
 
-# Each contender below returns a function that trains some whole pieces and returns their samples.
+# Each contender below trains without end and calls `after` at each of its steps.
 
 
-def bound(net: str, runs: int = 1) -> Callable[[int], int]:
-    """The step's matrix products alone, for as many samples as it is told, of all runs together.
+def bound(net: str, runs: int = 1) -> Callable[[], None]:
+    """Return what does the matrix products alone of one step of all runs together.
 
     Each run has weights and inputs of its own. The bound must not be the slower way: one product
     over all runs is 1 to 4 % faster than one after another, from one set of arrays or from eight,
@@ -143,52 +167,59 @@ def bound(net: str, runs: int = 1) -> Callable[[int], int]:
     weights, gradients = ([rows(b, a) for a, b in itertools.pairwise(sizes)] for _ in range(2))
     inputs, outputs = ([rows(e.batch_size, size) for size in sizes] for _ in range(2))
 
-    def run(samples: int) -> int:
-        steps = max(1, round(samples / (runs * e.batch_size)))
-        for _ in range(steps):
-            for i, w in enumerate(weights):
-                torch.bmm(inputs[i], w.mT, out=outputs[i + 1])
-            for i in reversed(range(len(weights))):
-                torch.bmm(inputs[i + 1].mT, inputs[i], out=gradients[i])
-                if i:
-                    torch.bmm(inputs[i + 1], weights[i], out=outputs[i])
-        return steps * runs * e.batch_size
+    def step() -> None:
+        for i, w in enumerate(weights):
+            torch.bmm(inputs[i], w.mT, out=outputs[i + 1])
+        for i in reversed(range(len(weights))):
+            torch.bmm(inputs[i + 1].mT, inputs[i], out=gradients[i])
+            if i:
+                torch.bmm(inputs[i + 1], weights[i], out=outputs[i])
 
-    return run
+    return step
 
 
-def ours(net: str, runs: int = 1, precision: str = "float32") -> Callable[[], int]:
+def bare(net: str, after: Callable[[], None]) -> None:
+    """The bound beside itself."""
+    step = bound(net)
+    while True:
+        step()
+        after()
+
+
+def ours(net: str, after: Callable[[], None], runs: int = 1, precision: str = "float32") -> None:
     """`nin.train` in the middle of a run."""
+    from nin.networks.data import load  # noqa: PLC0415
     from nin.networks.log import DENSE_STEPS  # noqa: PLC0415
     from nin.networks.training import train  # noqa: PLC0415
 
-    e = _experiment(net)
-    data = _data(max(10 * e.batch_size, SUBSET // runs))
-    epochs = _epochs(e.batch_size, runs * len(data.train_x))
-    models = [e.network() for _ in range(runs)]
+    class Steps:
+        def __contains__(self, step: object) -> bool:
+            after()
+            return False
 
-    def run() -> int:
-        train(
-            models,
-            data,
-            loss=e.criterion(),
-            eta=e.eta,
-            batch_size=e.batch_size,
-            epochs=epochs,
-            first_epoch=-(-DENSE_STEPS * e.batch_size // len(data.train_x)),
-            precision=precision,
-            evaluations=0,
-            progress=False,
-        )
-        return runs * epochs * len(data.train_x)
+    class Clock:  # an observer that asks before each step and looks at none
+        steps = Steps()
 
-    return run
+    e, data = _experiment(net), load()
+    train(
+        [e.network() for _ in range(runs)],
+        data,
+        loss=e.criterion(),
+        eta=e.eta,
+        batch_size=e.batch_size,
+        epochs=EPOCHS,
+        first_epoch=-(-DENSE_STEPS * e.batch_size // len(data.train_x)),
+        precision=precision,
+        evaluations=0,
+        progress=False,
+        observer=Clock(),
+    )
 
 
-def dataloader(net: str) -> Callable[[], int]:
+def dataloader(net: str, after: Callable[[], None]) -> None:
     """The loop one would write first, node included."""
     import torch  # noqa: PLC0415
-    from torch.utils.data import DataLoader, Subset  # noqa: PLC0415
+    from torch.utils.data import DataLoader  # noqa: PLC0415
     from torchvision import transforms  # noqa: PLC0415
     from torchvision.datasets import FashionMNIST  # noqa: PLC0415
 
@@ -200,23 +231,20 @@ def dataloader(net: str) -> Callable[[], int]:
         [transforms.ToTensor(), transforms.Normalize(0.286, 0.353), torch.flatten]
     )
     images = FashionMNIST(str(prepare()), transform=to_input)
-    loader = DataLoader(Subset(images, range(SUBSET)), batch_size=e.batch_size, shuffle=True)
+    loader = DataLoader(images, batch_size=e.batch_size, shuffle=True)
     optimizer = torch.optim.SGD(model.parameters(), lr=e.eta)
-
-    def run() -> int:
-        total = 0.0
+    total = 0.0
+    while True:
         for x, y in loader:
             optimizer.zero_grad()
             loss = criterion(model(x), y)
             loss.backward()
             optimizer.step()
             total += loss.item()
-        return SUBSET
-
-    return run
+            after()
 
 
-def lightning(net: str) -> Callable[[], int]:
+def lightning(net: str, after: Callable[[], None]) -> None:
     """Lightning's Trainer on tensors in memory."""
     import logging  # noqa: PLC0415
     import warnings  # noqa: PLC0415
@@ -225,7 +253,9 @@ def lightning(net: str) -> Callable[[], int]:
     import torch  # noqa: PLC0415
     from torch.utils.data import DataLoader, TensorDataset  # noqa: PLC0415
 
-    e, data, criterion = _experiment(net), _data(), _criterion(net)
+    from nin.networks.data import load  # noqa: PLC0415
+
+    e, data, criterion = _experiment(net), load(), _criterion(net)
     logging.getLogger("lightning.pytorch").setLevel(logging.ERROR)
     warnings.simplefilter("ignore")  # its advice on workers does not concern data in memory
 
@@ -238,35 +268,34 @@ def lightning(net: str) -> Callable[[], int]:
             x, y = batch
             return criterion(self.model(x), y)
 
+        def on_train_batch_end(self, *_: object) -> None:
+            after()
+
         def configure_optimizers(self) -> torch.optim.Optimizer:
             return torch.optim.SGD(self.parameters(), lr=e.eta)
 
-    module, epochs = Module(), _epochs(e.batch_size)
     loader = DataLoader(
         TensorDataset(data.train_x, data.train_y), batch_size=e.batch_size, shuffle=True
     )
-
-    def run() -> int:
-        trainer = pl.Trainer(
-            max_epochs=epochs,
-            accelerator="cpu",
-            logger=False,
-            enable_checkpointing=False,
-            enable_progress_bar=False,
-            enable_model_summary=False,
-        )
-        trainer.fit(module, loader)
-        return epochs * len(data.train_x)
-
-    return run
+    trainer = pl.Trainer(
+        max_epochs=EPOCHS,
+        accelerator="cpu",
+        logger=False,
+        enable_checkpointing=False,
+        enable_progress_bar=False,
+        enable_model_summary=False,
+    )
+    trainer.fit(Module(), loader)
 
 
-def keras(net: str) -> Callable[[], int]:
+def keras(net: str, after: Callable[[], None]) -> None:
     """Keras's fit, torch backend, on arrays in memory."""
     import keras as k  # noqa: PLC0415
     import numpy as np  # noqa: PLC0415
 
-    e, data = _experiment(net), _data()
+    from nin.networks.data import load  # noqa: PLC0415
+
+    e, data = _experiment(net), load()
 
     class Noise(k.layers.Layer):
         def build(self, shape: tuple[int, ...]) -> None:
@@ -285,26 +314,22 @@ def keras(net: str) -> Callable[[], int]:
     loss = "mse" if is_mse else k.losses.SparseCategoricalCrossentropy(from_logits=True)
     model.compile(optimizer=k.optimizers.SGD(e.eta), loss=loss)
     y = np.eye(10, dtype="float32")[data.train_y] if is_mse else data.train_y.numpy()
-    x, epochs = data.train_x.numpy(), _epochs(e.batch_size)
-
-    def run() -> int:
-        model.fit(x, y, batch_size=e.batch_size, epochs=epochs, verbose=0)
-        return epochs * len(x)
-
-    return run
+    after_batch = k.callbacks.LambdaCallback(on_train_batch_end=lambda *_: after())
+    x = data.train_x.numpy()
+    model.fit(x, y, batch_size=e.batch_size, epochs=EPOCHS, verbose=0, callbacks=[after_batch])
 
 
-SUBSET = 10_000
-"""Training samples in use."""
-BATCHES = 200
-"""Of one call at least, over all runs: its start, up to 80 ms, is there once in a run of hours."""
+EPOCHS = 1000
+"""More than there is time for."""
+TURN = 24
+"""Steps of a turn: half a second to a second; in lock-step, of all runs together."""
 RUNS = {"nin R=8": 8}
 """Runs in lock-step, where there are several."""
-CONTENDERS: dict[str, Callable[[str], Callable[[], int]]] = {
-    "bound": lambda net: functools.partial(bound(net), SUBSET),
+CONTENDERS: dict[str, Callable[[str, Callable[[], None]], None]] = {
+    "bound": bare,
     "nin": ours,
-    "nin R=8": lambda net: ours(net, RUNS["nin R=8"]),
-    "nin bf16": lambda net: ours(net, precision="bf16"),
+    "nin R=8": functools.partial(ours, runs=RUNS["nin R=8"]),
+    "nin bf16": functools.partial(ours, precision="bf16"),
     "dataloader": dataloader,
     "lightning": lightning,
     "keras": keras,
@@ -321,11 +346,6 @@ def _experiment(net: str):
     return {"fig1": FIG1.at(1e-3), "fig2": FIG2.at(1.0)}[net]
 
 
-def _epochs(batch_size: int, samples: int = SUBSET) -> int:
-    """Return the epochs, of so many samples, that make up `BATCHES`."""
-    return -(-BATCHES * batch_size // samples)
-
-
 def _criterion(net: str):
     """Return the loss as a user of torch would write it."""
     from torch.nn import functional as F  # noqa: PLC0415
@@ -333,13 +353,6 @@ def _criterion(net: str):
     if _experiment(net).loss == "ce":
         return F.cross_entropy
     return lambda z, y: F.mse_loss(z, F.one_hot(y, 10).float())
-
-
-def _data(n: int = SUBSET):
-    from nin.networks.data import Dataset, load  # noqa: PLC0415
-
-    data = load()
-    return Dataset(data.train_x[:n], data.train_y[:n], data.val_x[:100], data.val_y[:100])
 
 
 if __name__ == "__main__":
