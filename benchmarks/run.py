@@ -314,7 +314,7 @@ def keras(net: str, after: Callable[[], None]) -> None:
     loss = "mse" if is_mse else k.losses.SparseCategoricalCrossentropy(from_logits=True)
     model.compile(optimizer=k.optimizers.SGD(e.eta), loss=loss)
     y = np.eye(10, dtype="float32")[data.train_y] if is_mse else data.train_y.numpy()
-    after_batch = k.callbacks.LambdaCallback(on_train_batch_end=lambda *_: after())
+    after_batch = k.callbacks.LambdaCallback(on_train_batch_end=lambda batch, logs=None: after())
     x = data.train_x.numpy()
     model.fit(x, y, batch_size=e.batch_size, epochs=EPOCHS, verbose=0, callbacks=[after_batch])
 
