@@ -7,8 +7,9 @@
 >>> assert nin.classify_phase(history).phase in nin.Phase
 """
 
-from importlib import import_module
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
+
+from nin.faces import lazy_face
 
 if TYPE_CHECKING:
     from nin.curvature import LocalLoss, NodeReport, Report, report
@@ -26,15 +27,6 @@ __all__ = [
     "attach", "classify_phase", "detach", "fit_decay", "load", "report", "run_or_load",
     "simulate", "time_to", "train",
 ]  # fmt: skip
-
-
-def __getattr__(name: str) -> Any:
-    """Import a name when it is asked for: PyTorch takes seconds, and not every use needs it."""
-    for room in ("runs", "networks", "studies", "curvature", "linear"):
-        if name in __all__ and hasattr(module := import_module(f"nin.{room}"), name):
-            return getattr(module, name)
-    raise AttributeError(f"module 'nin' has no attribute {name!r}")
-
-
-def __dir__() -> list[str]:
-    return sorted({*globals(), *__all__})
+__getattr__, __dir__ = lazy_face(
+    __name__, __all__, ("runs", "linear", "networks", "studies", "curvature")
+)

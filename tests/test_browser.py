@@ -76,20 +76,20 @@ COLORS = ["color-contrast", "link-in-text-block"]
 SHAPES = {"rules": {rule: {"enabled": False} for rule in COLORS}}
 """All others that are on by default."""
 # Words that look alike in boxes that look alike have one contrast: the first of them stay, which
-# is a third of the time.
+# takes a third of the time.
 FIRST_OF_A_KIND = """() => {
-  const kinds = new Map(), repeated = [];
+  const kinds = new Map(), repeated = new Set();
   const walk = (element, above) => {
     const { color, backgroundColor, fontSize, fontWeight } = getComputedStyle(element);
     const kind = [above, element.localName, element.className, color, backgroundColor, fontSize,
       fontWeight].join();
     const known = kinds.has(kind);
     if (!known && element.checkVisibility()) kinds.set(kind, kinds.size);
-    if (known && !element.children.length) repeated.push(element);
     for (const child of element.children) walk(child, kinds.get(kind));
+    if (known && [...element.children].every(child => repeated.has(child))) repeated.add(element);
   };
   walk(document.body);
-  repeated.forEach(element => element.style.setProperty("display", "none", "important"));
+  repeated.forEach(element => element.remove());
 }"""
 STILL = "*, *::before, *::after { transition: none !important; animation: none !important; }"
 
@@ -112,8 +112,7 @@ class Reader:
         self.asked.clear()
         self.complaints.clear()
         self.page.goto(page.as_uri())
-        self.page.wait_for_function(DRAWN)
-        found = self.page.evaluate(LOOK) | {"overflow": self.page.evaluate(OVERFLOW)}
+        found = self.laid_out()
         files = {Path(unquote(urlsplit(url).path)) for url in self.asked}
         own = [f for f in files if f.exists() and not {"_images", "live"} & set(f.parts)]
         size = sum(f.stat().st_size for f in own)
@@ -122,6 +121,16 @@ class Reader:
             "complaints": list(self.complaints),
             "bytes_too_many": max(size - MOST, 0),
         }
+
+    def laid_out(self) -> dict[str, Any]:
+        """What is in the page that is open, once all of it is drawn."""
+        self.page.wait_for_function(DRAWN)
+        return self.page.evaluate(LOOK) | {"overflow": self.page.evaluate(OVERFLOW)}
+
+    def resize(self, width: int) -> None:
+        """Make the window as wide as that."""
+        assert self.page.viewport_size is not None
+        self.page.set_viewport_size(self.page.viewport_size | {"width": width})  # type: ignore[arg-type]
 
     def violations(self, rules: dict[str, Any]) -> list[str]:
         """What axe finds on the page that is open."""
@@ -187,28 +196,36 @@ def reading(
 
 @pytest.fixture(scope="module")
 def seen(browser: Browser, built_book: Path) -> dict[str, dict[str, Any]]:
-    """What the browser finds on every page, each opened once on a screen and once on a phone."""
-    paths = [path.relative_to(built_book) for path in sorted(built_book.rglob("*.html"))]
+    """What the browser finds on every page, on a screen and as narrow as a phone."""
     found = {}
-    for width in SCREENS:
-        with reading(browser, width) as reader:
-            for path in paths:
-                if path.parts[0] in APART:
-                    continue
-                facts = reader.look(built_book / path)
-                wide = width == SCREENS[0]
-                # Pages that list the package are alike in all that axe asks; a page's text weighs.
-                listing = path.name in LONG or path.parent.name == "api"
-                if listing:
-                    facts |= {"images_without_words": [], "bytes_too_many": 0}
-                # A phone has the colours of a screen, but for the bar at the top of every page; and
-                # one page that lists a room those of all of them.
-                colors = (wide and not listing) or path.name in {"index.html", "theory.html"}
-                facts["axe"] = reader.violations(SHAPES) if wide or colors or not listing else []
-                facts |= reader.on_paper() if wide else {}
-                facts |= reader.in_a_wide_font()
-                facts |= reader.in_both_themes() if colors else {}
-                found[f"{path} at {width} px"] = facts
+    screen, phone = SCREENS
+    with reading(browser, screen) as reader:
+        for path in sorted(built_book.rglob("*.html")):
+            name = path.relative_to(built_book)
+            if name.parts[0] in APART:
+                continue
+            facts = reader.look(path)
+            facts["axe"] = reader.violations(SHAPES)
+            facts |= reader.on_paper()
+            reader.resize(phone)
+            narrow = reader.laid_out()
+            # Pages that list the package are alike in all that axe asks; a page's text weighs.
+            if listing := name.name in LONG or name.parent.name == "api":
+                for those_of in (facts, narrow):
+                    those_of |= {"images_without_words": [], "bytes_too_many": 0}
+            else:
+                narrow["axe"] = reader.violations(SHAPES)
+            narrow |= reader.in_a_wide_font()
+            reader.resize(screen)
+            facts |= reader.in_a_wide_font()
+            facts |= {} if listing else reader.in_both_themes()
+            found |= {f"{name} at {screen} px": facts, f"{name} at {phone} px": narrow}
+    # A phone has the colours of a screen, but for the bar at the top of every page; and one page
+    # that lists a room those of all of them.
+    with reading(browser, phone) as reader:
+        for name in ("index.html", "api/theory.html"):
+            facts = reader.look(built_book / name) | {"axe": reader.violations(SHAPES)}
+            found[f"{name} on a phone"] = facts | reader.in_both_themes()
     return found
 
 

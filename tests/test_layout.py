@@ -101,7 +101,14 @@ def test_no_face_exports_a_name_of_a_module_beside_it() -> None:
 
 def test_importing_the_package_loads_nothing_heavy_and_theory_no_pytorch() -> None:
     loaded = "print(*{'matplotlib', 'numba', 'papermill', 'sympy', 'torch'} & set(sys.modules))"
-    for module, heavy in (("nin", ""), ("nin.theory", ""), ("nin.theory.errata", "sympy")):
+    for module, heavy in (
+        ("nin", ""),
+        ("nin.theory", ""),
+        ("nin.theory.errata", "sympy"),
+        ("nin.linear", ""),
+        ("nin.companion.verdicts", ""),
+        ("nin.companion.figures.style", "matplotlib"),
+    ):
         code = f"import sys, {module}; {loaded}"
         found = subprocess.check_output([sys.executable, "-c", code], cwd=ROOT, text=True)
         assert found.split() == heavy.split()

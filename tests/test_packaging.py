@@ -125,7 +125,15 @@ for module in pkgutil.walk_packages(nin.__path__, "nin.", onerror=lambda name: N
 
 def test_what_a_page_imports_is_what_it_uses() -> None:
     """Each of these takes a second or so, of every page, worker and command."""
-    slow = {"torchvision", "scipy.stats", "nin.theory.errata", "torch._dynamo", "pandas"}
+    slow = {
+        "torchvision",
+        "scipy.stats",
+        "nin.theory.errata",
+        "torch._dynamo",
+        "pandas",
+        "sympy",
+        "numba",
+    }
     script = (
         "import sys, nin.companion.figures, nin.companion.verdicts, nin.linear, nin.studies.run\n"
         "print(*sys.modules)"

@@ -4,22 +4,20 @@ from __future__ import annotations
 
 import math
 from functools import cache
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import sympy
 import torch
 from scipy.optimize import brentq
-from sympy import Symbol
 from torch import Tensor, nn
 from torch.nn import functional as F
 
 from nin.curvature.local import LocalLoss, Tail
 from nin.networks.models import MLP
-from nin.theory import symbols as s
-from nin.theory.expansion import EQ2
-from nin.theory.mean_step import drift, kink_mean, mean_order
-from nin.theory.statement import Chain
+
+# SymPy and the theory are imported where their formulas are used: they take a second.
+if TYPE_CHECKING:
+    from nin.theory.statement import Chain
 
 
 def step_rates(
@@ -133,6 +131,9 @@ def predicted_gradient(
         sigma_eps: Standard deviation of the noise.
         form: The form of Eq. (2); default the corrected one.
     """
+    from nin.theory.expansion import EQ2  # noqa: PLC0415
+    from nin.theory.mean_step import drift  # noqa: PLC0415
+
     chosen = EQ2.corrected if form is None else form
     return -drift(chosen, 1.0, sigma_eps, local.mean_product(w))
 
@@ -145,6 +146,9 @@ def next_order(local: LocalLoss, w: Tensor, sigma_eps: float) -> Tensor:
         w: The noise injection weights, (features,).
         sigma_eps: Standard deviation of the Gaussian noise.
     """
+    from nin.theory import symbols as s  # noqa: PLC0415
+    from nin.theory.mean_step import mean_order  # noqa: PLC0415
+
     factor = float(mean_order(4).subs(s.sigma_eps, sigma_eps))
     return factor * local.directional_gradient(w, 3).mean(0)
 
@@ -207,7 +211,12 @@ def _relu_layers(local: LocalLoss, w: Tensor) -> list[tuple[Tensor, Tensor, Tens
 
 @cache
 def _kink_function() -> Any:
-    z, w = Symbol("z", real=True), Symbol("w", real=True)
+    import sympy  # noqa: PLC0415
+
+    from nin.theory import symbols as s  # noqa: PLC0415
+    from nin.theory.mean_step import kink_mean  # noqa: PLC0415
+
+    z, w = sympy.symbols("z w", real=True)
     tensors = {"exp": torch.exp, "sqrt": math.sqrt, "pi": math.pi}
     return sympy.lambdify((z, w, s.sigma_eps), kink_mean(), tensors)
 

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import cache
 
 import numpy as np
-import sympy
 from torch import Tensor, nn
 
 from nin.curvature.gauss_newton import top_curvature
@@ -16,13 +16,7 @@ from nin.networks.losses import Loss, LossFunction
 from nin.networks.seeds import generator
 from nin.runs.phases import MARGIN
 from nin.runs.times import first_crossing
-from nin.theory import closed_borders, noise_map
-
-GROWTH, LAMBDA_DIV = float(noise_map.GROWTH), float(noise_map.LAMBDA_DIV)
-_RISE_SQ = sympy.lambdify(
-    (closed_borders.kappa, closed_borders.upsilon, closed_borders.margin), closed_borders.RISE_SQ
-)
-_OUTWEIGHS = float(closed_borders.OUTWEIGHS.subs(closed_borders.margin, MARGIN**2))
+from nin.theory.levels import GROWTH, LAMBDA_DIV
 
 
 @dataclass(frozen=True)
@@ -58,9 +52,21 @@ def _rise_that_counts(loss_rises: float, w_ni_rises: float) -> float:
         return w_ni_rises
     next_layer = GROWTH / w_ni_rises**2
     w_ni = GROWTH / loss_rises**2 - next_layer
-    if _OUTWEIGHS * w_ni >= next_layer:  # the run diverges before |w_ni| has risen by so much
+    outweighs, rise_sq = _rise_by_margin()
+    if outweighs * w_ni >= next_layer:  # the run diverges before |w_ni| has risen by so much
         return np.inf
-    return float(np.sqrt(_RISE_SQ(next_layer, w_ni, MARGIN**2)))
+    return float(np.sqrt(rise_sq(next_layer, w_ni, MARGIN**2)))
+
+
+@cache
+def _rise_by_margin() -> tuple[float, Callable[[float, float, float], float]]:
+    """Return `OUTWEIGHS` of the theory, for `MARGIN`, and `RISE_SQ` of kappa, upsilon, margin."""
+    import sympy  # noqa: PLC0415  (a second, with the theory)
+
+    from nin.theory import closed_borders as theory  # noqa: PLC0415
+
+    rise_sq = sympy.lambdify((theory.kappa, theory.upsilon, theory.margin), theory.RISE_SQ)
+    return float(theory.OUTWEIGHS.subs(theory.margin, MARGIN**2)), rise_sq
 
 
 @dataclass(frozen=True)

@@ -6,13 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from functools import lru_cache
 
-import sympy
-
 from nin.runs.phases import MARGIN
-from nin.theory import closed_borders as theory
-from nin.theory import symbols as s
-
-_SYMBOLS = (s.width, s.d_in, s.d_out, s.eta, theory.niw_variance, theory.factor)
 
 
 @dataclass(frozen=True)
@@ -44,22 +38,27 @@ class LayerBorders:
     first_rise: float
 
 
-_SQUARES = (
-    theory.SURGE_SQ,
-    theory.CATAPULT_SQ,
-    theory.DIVERGENT_SQ,
-    theory.DIVERGENT_FINITE_SQ,
-    theory.counted_catapult(MARGIN**2),
-    theory.DIVERGENT_CE**2,
-    theory.TURN_CE**2,
-    theory.SURGE_SQ.subs(theory.SMALL_OUTPUTS),
-    theory.first_rise(MARGIN**2),
-)
-
-
 @lru_cache
 def _functions() -> list[Callable[..., float]]:
-    return [sympy.lambdify(_SYMBOLS, sympy.sqrt(square), "math") for square in _SQUARES]
+    """Return the borders as functions of numbers; SymPy and the theory take a second to import."""
+    import sympy  # noqa: PLC0415
+
+    from nin.theory import closed_borders as theory  # noqa: PLC0415
+    from nin.theory import symbols as s  # noqa: PLC0415
+
+    squares = (
+        theory.SURGE_SQ,
+        theory.CATAPULT_SQ,
+        theory.DIVERGENT_SQ,
+        theory.DIVERGENT_FINITE_SQ,
+        theory.counted_catapult(MARGIN**2),
+        theory.DIVERGENT_CE**2,
+        theory.TURN_CE**2,
+        theory.SURGE_SQ.subs(theory.SMALL_OUTPUTS),
+        theory.first_rise(MARGIN**2),
+    )
+    arguments = (s.width, s.d_in, s.d_out, s.eta, theory.niw_variance, theory.factor)
+    return [sympy.lambdify(arguments, sympy.sqrt(square), "math") for square in squares]
 
 
 def layer_borders(

@@ -252,7 +252,7 @@ FIG1 = Experiment(eta=0.05, batch_size=128, depth=3)
 """Fig. 1, center and right. The noise variance and the epochs are not stated."""
 FIG1_CENTER = FIG1.at(0.01, epochs=100)
 """Fig. 1, center: a strength within the decay phase, and epochs enough to fit all images."""
-FIG1_CENTER_K = (0.01, 0.1)
+FIG1_CENTER_K = (0.01, 0.1, 0.5)
 """Strengths within that phase, of which the paper does not say which it shows."""
 FIG1_RIGHT = dataclasses.replace(FIG1, epochs=3, evaluations=4, precision="bf16")
 """Fig. 1, right: many strengths, two kinds of NIN, several seeds; so products in bfloat16."""

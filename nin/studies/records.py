@@ -21,7 +21,6 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 import numpy as np
-import torch
 
 from nin.folders import PACKAGE
 
@@ -147,6 +146,8 @@ def read_record(path: Path, asked: object, parse: Callable[[dict[str, Any]], T])
 
 def provenance(device: str) -> Made:
     """Describe how what begins here and now on `device` is made."""
+    import torch  # noqa: PLC0415  (seconds, and who reads a record may do without)
+
     return {
         "device": torch.cuda.get_device_name(device) if device != "cpu" else _processor(),
         "threads": torch.get_num_threads(),

@@ -9,6 +9,7 @@ from __future__ import annotations
 import sympy
 from sympy import Expr, Matrix, Symbol, sqrt
 
+from nin.theory import levels
 from nin.theory import symbols as s
 from nin.theory.two_layer import LOSS, MISFIT, WEIGHTS, batch_step, mean_ee, mean_xe, mean_xx, x
 
@@ -62,10 +63,8 @@ def product_map() -> Matrix:
 
 CATAPULT_MAP = Matrix([g * (1 - lam + g**2), lam + g**2 * (lam - 4)])
 """Lewkowycz et al. (2020), a two-layer linear network and one sample: output and curvature."""
-LAMBDA_DIV = sympy.Integer(4)
-"""Above this lambda the noise-only map diverges, below it converges."""
-GROWTH = sympy.Integer(2)
-"""A weight grows at first where a^2 or b^2 of the other is above this."""
+LAMBDA_DIV = sympy.Integer(levels.LAMBDA_DIV)
+GROWTH = sympy.Integer(levels.GROWTH)
 
 MEAN_SQUARE = 2 / (1 + (kurtosis - 1) / s.batch_size)
 """Largest b^2 at which the variance of w_NI falls, at fixed w1; 2 for an infinite batch."""

@@ -18,15 +18,14 @@ from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import asdict, dataclass
 from functools import cached_property, lru_cache
+from importlib.metadata import version
 from pathlib import Path
 
 import numpy as np
-import torch
 
 from nin.companion import claims
 from nin.companion.claims.finding import Cell, Finding, Verdict
 from nin.folders import FINDINGS, RESULTS
-from nin.networks.data import DataError
 from nin.studies.records import RecordError, source_hash, write_whole
 
 SIGMAS = 5.0
@@ -95,6 +94,8 @@ class Claim:
         try:
             return self.test()
         except Exception as error:  # whatever it is, the other claims stand
+            from nin.networks.data import DataError  # noqa: PLC0415  (PyTorch takes seconds)
+
             says = " ".join(str(error).split()) or "no reason was given"
             if not isinstance(error, RecordError | DataError):
                 says = f"{type(error).__name__}: {says}"
@@ -114,7 +115,7 @@ class Claim:
 def _state() -> str:
     """Return a hash of all that findings follow from: package, libraries, committed records."""
     files = sorted((str(f), f.stat().st_mtime_ns) for f in RESULTS.rglob("*.npz"))
-    text = json.dumps([source_hash(), torch.__version__, np.__version__, files])
+    text = json.dumps([source_hash(), version("torch"), np.__version__, files])
     return hashlib.sha256(text.encode()).hexdigest()[:16]
 
 

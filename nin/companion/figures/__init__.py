@@ -1,42 +1,6 @@
 """The figures: each function draws data into axes that it is given."""
 
-from nin.companion.figures.border_bars import (
-    ACTIVATION_COLORS,
-    add_legend,
-    draw_borders,
-    draw_comparison,
-    draw_comparisons,
-    draw_outcomes,
-)  # fmt: skip
-from nin.companion.figures.border_dots import (
-    draw_beyond,
-    draw_choices,
-    draw_curvatures,
-    draw_spreads,
-)  # fmt: skip
-from nin.companion.figures.decays import draw_decays, draw_memories, draw_times
-from nin.companion.figures.feature_areas import draw_roc, draw_told
-from nin.companion.figures.halving import draw_halving
-from nin.companion.figures.ledger_dots import VERDICT_STYLES, add_verdict_legend, draw_ledger
-from nin.companion.figures.node_panels import draw_falls, draw_loss_rates, draw_sight
-from nin.companion.figures.panels import (
-    draw_first_steps,
-    draw_phase_bar,
-    draw_phases,
-    draw_two_bars,
-)  # fmt: skip
-from nin.companion.figures.powers import draw_powers
-from nin.companion.figures.rates import (
-    add_ratio_legend,
-    add_slope_legend,
-    draw_bias,
-    draw_costs,
-    draw_pulls,
-    draw_ratios,
-    draw_slopes,
-    draw_window,
-)  # fmt: skip
-from nin.companion.figures.style import NEXT, NIW, PHASE_COLORS, SIGMA_EPS, TEST, TRAIN, use_style
+from nin.faces import lazy_face
 
 __all__ = [
     "ACTIVATION_COLORS", "NEXT", "NIW", "PHASE_COLORS", "SIGMA_EPS", "TEST", "TRAIN",
@@ -48,3 +12,9 @@ __all__ = [
     "draw_roc", "draw_sight", "draw_slopes", "draw_spreads", "draw_times", "draw_told",
     "draw_two_bars", "draw_window", "use_style",
 ]  # fmt: skip
+__getattr__, __dir__ = lazy_face(
+    __name__,
+    __all__,
+    ("style", "border_bars", "border_dots", "decays", "feature_areas", "halving",
+     "ledger_dots", "node_panels", "panels", "powers", "rates"),
+)  # fmt: skip
