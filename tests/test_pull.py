@@ -12,7 +12,6 @@ from nin.networks.attachment import attach
 from nin.networks.losses import Loss
 from nin.networks.models import MLP
 from nin.networks.seeds import generator
-from nin.theory.expansion import EQ2
 
 
 def setting(activation="tanh", width=12, samples=40, seed=0, loss="ce"):
@@ -43,8 +42,10 @@ def test_slope_is_one_and_not_one_half(activation):
     found = curvature.slope(curvature.sampled_gradients(local, w, 0.05, draws=300), predicted)
     assert found.sigmas_from(1) < 4.5  # false alarm: below 1e-5; order four: 3e-4
     assert found.sigmas_from(0.5) > 10
-    half = curvature.predicted_gradient(local, w, 0.05, EQ2.as_printed)
+    half = curvature.predicted_gradient(local, w, 0.05, "printed")
     assert torch.allclose(2 * half, predicted)
+    with pytest.raises(ValueError, match="not 'as printed'"):
+        curvature.predicted_gradient(local, w, 0.05, "as printed")
 
 
 def test_without_mirror_images_the_mean_is_the_same_and_the_scatter_larger():

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from functools import cache
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 import torch
@@ -16,8 +16,6 @@ from nin.curvature.local import LocalLoss, Tail
 from nin.networks.models import MLP
 
 # SymPy and the theory are imported where their formulas are used: they take a second.
-if TYPE_CHECKING:
-    from nin.theory.statement import Chain
 
 
 def step_rates(
@@ -119,7 +117,7 @@ def halving(rates: Tensor, parts: Tensor) -> float:
 
 
 def predicted_gradient(
-    local: LocalLoss, w: Tensor, sigma_eps: float, form: Chain | None = None
+    local: LocalLoss, w: Tensor, sigma_eps: float, form: str = "corrected"
 ) -> Tensor:
     """Return the gradient that Eq. (2) predicts after averaging over the noise, (features,).
 
@@ -129,12 +127,17 @@ def predicted_gradient(
         local: The network, layer and batch.
         w: The noise injection weights, (features,).
         sigma_eps: Standard deviation of the noise.
-        form: The form of Eq. (2); default the corrected one.
+        form: ``"corrected"`` or ``"printed"``.
+
+    Raises:
+        ValueError: If the form is neither.
     """
     from nin.theory.expansion import EQ2  # noqa: PLC0415
     from nin.theory.mean_step import drift  # noqa: PLC0415
 
-    chosen = EQ2.corrected if form is None else form
+    if form not in ("corrected", "printed"):
+        raise ValueError(f'form must be "corrected" or "printed", not {form!r}')
+    chosen = EQ2.corrected if form == "corrected" else EQ2.as_printed
     return -drift(chosen, 1.0, sigma_eps, local.mean_product(w))
 
 

@@ -21,10 +21,9 @@ from nin.networks.models import MLP
 
 _EVALUATION_CHUNK = 2000  # samples at a time: its activations fit in cache, and in 20 MB
 _MORE = 8  # columns beside a layer's inputs: 1, eps, and zeros, without which products are slower
-_ROW = (
-    32  # numbers to which a row is filled up: where each begins at a cache line, the last bits of
-)
-# a product do not depend on the place of its run
+# Numbers to which a row is filled up: where each begins at a cache line, the last bits of a product
+# do not depend on the place of its run.
+_ROW = 32
 _aten = torch.ops.aten
 
 
