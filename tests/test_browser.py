@@ -75,32 +75,36 @@ COLORS = ["color-contrast", "link-in-text-block"]
 """The rules whose answer depends on the theme."""
 SHAPES = {"rules": {rule: {"enabled": False} for rule in COLORS}}
 """All others that are on by default."""
-# Words that look alike in boxes that look alike have one contrast: the first of them stay, which
-# takes a third of the time.
-FIRST_OF_A_KIND = """() => {
-  const kinds = new Map(), repeated = new Set();
+# Words that look alike in boxes that look alike have one contrast, on whichever page: the first of
+# them stay. It returns what it had not seen on pages before.
+FIRST_OF_A_KIND = """known => {
+  const kinds = new Map(known.map((kind, i) => [kind, i])), repeated = new Set();
   const walk = (element, above) => {
     const { color, backgroundColor, fontSize, fontWeight } = getComputedStyle(element);
-    const kind = [above, element.localName, element.className, color, backgroundColor, fontSize,
-      fontWeight].join();
-    const known = kinds.has(kind);
-    if (!known && element.checkVisibility()) kinds.set(kind, kinds.size);
+    const sign = element.localName.startsWith("mjx-");  // its class is that of a letter
+    const kind = [above, element.localName, sign || element.className, color, backgroundColor,
+      fontSize, fontWeight].join();
+    const seen = kinds.has(kind);
+    if (!seen && element.checkVisibility()) kinds.set(kind, kinds.size);
     for (const child of element.children) walk(child, kinds.get(kind));
-    if (known && [...element.children].every(child => repeated.has(child))) repeated.add(element);
+    if (seen && [...element.children].every(child => repeated.has(child))) repeated.add(element);
   };
   walk(document.body);
+  repeated.delete(document.body);
   repeated.forEach(element => element.remove());
+  return [...kinds.keys()].slice(known.length);
 }"""
 STILL = "*, *::before, *::after { transition: none !important; animation: none !important; }"
 
 
 @dataclass
 class Reader:
-    """A tab of the browser, what it asked for, and its complaints in the console."""
+    """A tab of the browser, what it asked for, its complaints, the kinds of words it has seen."""
 
     page: Page
     asked: list[str] = field(default_factory=list)
     complaints: list[str] = field(default_factory=list)
+    kinds: list[str] = field(default_factory=list)
 
     @property
     def outside(self) -> list[str]:
@@ -138,9 +142,9 @@ class Reader:
         return list(self.page.evaluate(VIOLATIONS, rules))
 
     def in_both_themes(self) -> dict[str, list[str]]:
-        """What axe finds in the colours of both themes; of all that looks alike, one stays."""
+        """What axe finds in the colours of both themes, of kinds of words not seen before."""
         self.page.add_style_tag(content=STILL)  # no colour on its way to another
-        self.page.evaluate(FIRST_OF_A_KIND)
+        self.kinds += self.page.evaluate(FIRST_OF_A_KIND, self.kinds)
         rules = {"runOnly": {"type": "rule", "values": COLORS}}
         found = {"axe_in_the_light": self.violations(rules)}
         self.turn(dark=True)
