@@ -123,24 +123,22 @@ for module in pkgutil.walk_packages(nin.__path__, "nin.", onerror=lambda name: N
     assert found.returncode == 0, found.stderr
 
 
-def test_what_a_page_imports_is_what_it_uses() -> None:
+@pytest.mark.parametrize(
+    ("imports", "none_of"),
+    [
+        (
+            "from nin.companion.figures import *; import nin.companion.verdicts, nin.studies.run",
+            {"numba", "sympy"},
+        ),
+        ("from nin.linear import *; from nin.studies import *", set()),
+    ],
+)
+def test_what_a_page_imports_is_what_it_uses(imports: str, none_of: set[str]) -> None:
     """Each of these takes a second or so, of every page, worker and command."""
-    slow = {
-        "torchvision",
-        "scipy.stats",
-        "nin.theory.errata",
-        "torch._dynamo",
-        "pandas",
-        "sympy",
-        "numba",
-    }
-    script = (
-        "import sys, nin.companion.figures, nin.companion.verdicts, nin.linear, nin.studies.run\n"
-        "print(*sys.modules)"
-    )
-    imported = done(sys.executable, "-c", script)
+    slow = {"torchvision", "scipy.stats", "nin.theory.errata", "torch._dynamo", "pandas"}
+    imported = done(sys.executable, "-c", f"import sys; {imports}; print(*sys.modules)")
     assert imported.returncode == 0, imported.stderr
-    assert not slow & set(imported.stdout.split())
+    assert not (slow | none_of) & set(imported.stdout.split())
 
 
 def test_what_an_extra_would_bring_is_named_when_it_is_missing(tmp_path: Path) -> None:
