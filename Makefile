@@ -14,6 +14,8 @@ PIP := $(BIN)/python -m pip --quiet --quiet --disable-pip-version-check
 # The same text, sort order and file modes on every machine.
 export PYTHONUTF8 := 1
 export PIP_NO_INPUT := 1
+# Tests and pages start hundreds of processes: each would compile the package again.
+unexport PYTHONDONTWRITEBYTECODE
 # Verdicts are computed once for the book and the tests, as long as package and records are the same.
 export NIN_FINDINGS := $(CURDIR)/build/findings
 # Kernels follow the project's settings, not the user's: no startup files, no note about encryption.

@@ -38,6 +38,12 @@ LONGEST = tuple(
 )
 
 
+def pytest_ignore_collect(collection_path: Path) -> bool | None:
+    """Leave out modules without an example: each process of the tests would import them."""
+    of_package = collection_path.suffix == ".py" and (ROOT / "nin") in collection_path.parents
+    return True if of_package and ">>>" not in collection_path.read_text("utf8") else None
+
+
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Sort tests by file, the longest first, then the chapters."""
     rank = {name: i for i, name in enumerate(LONGEST)}

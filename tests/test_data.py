@@ -16,16 +16,23 @@ from contextlib import contextmanager
 from functools import partial
 from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 import torch
 from torch import Tensor
-from torchvision.datasets import FashionMNIST
 
 from nin.networks import data
 
 NAMES = list(data.SHA256)
+PEER = "torchvision.datasets.FashionMNIST"  # by name: a second to import, in each process of tests
+
+
+def parts_by_torchvision(root: Path) -> list[Any]:
+    from torchvision.datasets import FashionMNIST  # noqa: PLC0415
+
+    return [FashionMNIST(str(root), train=train) for train in (True, False)]
 
 
 @pytest.fixture(scope="session")
@@ -56,7 +63,7 @@ def nowhere(plain: Path, zipped: Path, tmp_path: Path, monkeypatch: pytest.Monke
     with socket.socket() as unused:
         unused.bind(("127.0.0.1", 0))
         refused = f"http://127.0.0.1:{unused.getsockname()[1]}/"
-    monkeypatch.setattr(FashionMNIST, "mirrors", [refused])
+    monkeypatch.setattr(f"{PEER}.mirrors", [refused])
     monkeypatch.setenv("APT_CONFIG", str(apt_settings(tmp_path / "apt", repository=None)))
     return tmp_path / "asked"
 
@@ -126,7 +133,7 @@ def test_gzipped_files_are_unpacked_where_torchvision_keeps_them(
     link(zipped, raw)
     data.prepare(nowhere)
     assert {p.name for p in raw.iterdir()} == {*NAMES, *(f"{n}.gz" for n in NAMES)}
-    assert len(FashionMNIST(str(nowhere), train=False)) == 10_000
+    assert [len(part) for part in parts_by_torchvision(nowhere)] == [60_000, 10_000]
 
 
 def test_the_argument_goes_before_the_environment_and_that_before_the_project(
@@ -154,7 +161,7 @@ def test_debians_files_are_unpacked_and_no_network_is_asked(
 ) -> None:
     monkeypatch.setattr(data, "DEBIAN_DATA", zipped)
     with served(zipped) as (address, asked):
-        monkeypatch.setattr(FashionMNIST, "mirrors", [address])
+        monkeypatch.setattr(f"{PEER}.mirrors", [address])
         data.prepare(nowhere)
     assert is_whole(nowhere)
     assert asked == []
@@ -165,9 +172,9 @@ def test_torchvision_downloads_what_no_folder_has(
 ) -> None:
     names = [f"{n}.gz" for n in NAMES]
     sums = [hashlib.md5((zipped / n).read_bytes()).hexdigest() for n in names]
-    monkeypatch.setattr(FashionMNIST, "resources", list(zip(names, sums, strict=True)))
+    monkeypatch.setattr(f"{PEER}.resources", list(zip(names, sums, strict=True)))
     with served(zipped) as (address, asked):
-        monkeypatch.setattr(FashionMNIST, "mirrors", [address])
+        monkeypatch.setattr(f"{PEER}.mirrors", [address])
         data.prepare(nowhere)
     assert is_whole(nowhere)
     assert len(asked) >= 4
@@ -238,7 +245,7 @@ def test_a_silent_server_is_not_waited_for(nowhere: Path, monkeypatch: pytest.Mo
     monkeypatch.setattr(data, "_PATIENCE", 0.1)
     with socket.create_server(("127.0.0.1", 0)) as silent:
         address = f"http://127.0.0.1:{silent.getsockname()[1]}/"
-        monkeypatch.setattr(FashionMNIST, "mirrors", [address])
+        monkeypatch.setattr(f"{PEER}.mirrors", [address])
         with pytest.raises(data.DataError, match="torchvision's download"):
             data.prepare(nowhere)  # without patience of its own it would wait for ever
         silent.setblocking(False)
@@ -324,8 +331,7 @@ def split() -> data.Dataset:
 
 @pytest.fixture(scope="module")
 def raw_images(plain: Path) -> Tensor:
-    parts = [FashionMNIST(str(plain.parents[1]), train=train) for train in (True, False)]
-    return torch.cat([p.data for p in parts]).flatten(1)
+    return torch.cat([p.data for p in parts_by_torchvision(plain.parents[1])]).flatten(1)
 
 
 @pytest.fixture(scope="module")
@@ -355,8 +361,7 @@ def test_split_is_60_to_40(split: data.Dataset) -> None:
 def test_split_is_a_partition_of_the_70000_images_with_their_labels(
     split: data.Dataset, raw_images: Tensor, moments: tuple[float, float], plain: Path
 ) -> None:
-    parts = [FashionMNIST(str(plain.parents[1]), train=train) for train in (True, False)]
-    labels = torch.cat([p.targets for p in parts])
+    labels = torch.cat([p.targets for p in parts_by_torchvision(plain.parents[1])])
     ours = torch.cat([pixels(x, *moments) for x in (split.train_x, split.val_x)])
     our_labels = torch.cat([split.train_y, split.val_y])
     assert images_with_labels(ours, our_labels) == images_with_labels(raw_images, labels)

@@ -9,31 +9,36 @@ import numpy as np
 import pytest
 import torch
 
+from nin.networks.data import Dataset
 from nin.studies.borders.image_parts import PARTS, borders_by_part, show
 from nin.studies.borders.search import find_borders
 from nin.studies.experiments import FIG2
 from nin.studies.study import Shelf, images
 
 TINY = dataclasses.replace(FIG2, width=64, batch_size=50)
-DATA = images(TINY.scaling, TINY.split_seed)
 
 
-def test_mean_and_differences_add_up_to_the_images() -> None:
-    nothing, mean, apart, whole, own = (show(DATA, part, 0) for part in PARTS)
+@pytest.fixture(scope="module")
+def data() -> Dataset:
+    return images(TINY.scaling, TINY.split_seed)
+
+
+def test_mean_and_differences_add_up_to_the_images(data: Dataset) -> None:
+    nothing, mean, apart, whole, own = (show(data, part, 0) for part in PARTS)
     # float32 sums of 42,000 images
-    torch.testing.assert_close(mean.train_x + apart.train_x, DATA.train_x, atol=1e-5, rtol=0)
+    torch.testing.assert_close(mean.train_x + apart.train_x, data.train_x, atol=1e-5, rtol=0)
     assert float(apart.train_x.mean(0).abs().max()) < 1e-4  # float32, likewise
-    assert not nothing.train_x.any() and whole.train_x is own.train_x is DATA.train_x
+    assert not nothing.train_x.any() and whole.train_x is own.train_x is data.train_x
     assert (mean.train_x[0] == mean.train_x[1]).all()
 
 
-def test_labels_tell_nothing_unless_they_are_the_images_own() -> None:
+def test_labels_tell_nothing_unless_they_are_the_images_own(data: Dataset) -> None:
     for part in PARTS:
-        hits = (show(DATA, part, 0).train_y == DATA.train_y).double().mean()
+        hits = (show(data, part, 0).train_y == data.train_y).double().mean()
         # a share of 42,000: one standard error is 0.0015
         assert hits == 1 if part == "images" else abs(hits - 0.1) < 0.01
-    same, other = show(DATA, "nothing", 0).train_y, show(DATA, "nothing", 1).train_y
-    assert torch.equal(show(DATA, "differences", 0).train_y, same)
+    same, other = show(data, "nothing", 0).train_y, show(data, "nothing", 1).train_y
+    assert torch.equal(show(data, "differences", 0).train_y, same)
     assert not torch.equal(same, other)
 
 
@@ -45,6 +50,6 @@ def test_whole_images_have_the_border_of_the_experiment(tmp_path: Path) -> None:
     assert found.shape == (len(PARTS), 1) and np.isfinite(found).all()
 
 
-def test_an_unknown_part_is_an_error_that_names_them() -> None:
+def test_an_unknown_part_is_an_error_that_names_them(data: Dataset) -> None:
     with pytest.raises(ValueError, match=r"part must be one of .*'mean image'.*, not 'labels'"):
-        show(DATA, "labels", 0)
+        show(data, "labels", 0)

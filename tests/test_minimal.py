@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import dataclasses
-import importlib.util
 import itertools
 import re
 import runpy
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -18,12 +18,6 @@ import nin
 from nin.networks import MLP
 
 FILE = Path(__file__).resolve().parents[1] / "examples" / "minimal.py"
-_spec = importlib.util.spec_from_file_location("minimal", FILE)
-assert _spec is not None
-assert _spec.loader is not None
-minimal = importlib.util.module_from_spec(_spec)
-_spec.loader.exec_module(minimal)
-
 ROUNDING = 2e-5
 """Float32 rounding, 6e-8 a product; measured: 3e-7, and 3e-6 where the loss grows a billionfold."""
 KINK = 2e-2
@@ -32,7 +26,13 @@ one neuron, or does not. Against float64 it did in 2 of 40 runs, and moved a cou
 """
 
 
-def network(sigma_eps: float, seed: int) -> nn.Module:
+@pytest.fixture(scope="module")
+def minimal() -> SimpleNamespace:
+    """What the example defines."""
+    return SimpleNamespace(**runpy.run_path(str(FILE)))
+
+
+def network(minimal: SimpleNamespace, sigma_eps: float, seed: int) -> nn.Module:
     """The package's network with the example's sizes."""
     model = MLP(784, minimal.N_W, seed=seed)
     nin.attach(model, "layers.0", sigma_eps, seed=seed)
@@ -40,10 +40,12 @@ def network(sigma_eps: float, seed: int) -> nn.Module:
 
 
 @pytest.fixture(scope="module", params=[0, 3], ids="seed {}".format)
-def courses(request: pytest.FixtureRequest) -> list[tuple[Tensor, nin.History]]:
+def courses(
+    request: pytest.FixtureRequest, minimal: SimpleNamespace
+) -> list[tuple[Tensor, nin.History]]:
     """For each noise strength the example's course and the package's history."""
     seed, (x, y) = request.param, minimal.load()
-    models = [network(sigma_eps, seed) for sigma_eps in minimal.SIGMA_EPS]
+    models = [network(minimal, sigma_eps, seed) for sigma_eps in minimal.SIGMA_EPS]
     histories = nin.train(
         models,
         nin.Dataset(x, y, x, y),
@@ -64,8 +66,8 @@ def courses(request: pytest.FixtureRequest) -> list[tuple[Tensor, nin.History]]:
 
 
 @pytest.mark.parametrize("seed", [0, 3])
-def test_initial_weights_are_those_of_the_package(seed: int) -> None:
-    ours, theirs = minimal.initial_weights(seed), network(1.0, seed)
+def test_initial_weights_are_those_of_the_package(minimal: SimpleNamespace, seed: int) -> None:
+    ours, theirs = minimal.initial_weights(seed), network(minimal, 1.0, seed)
     names = (
         "layers.0.weight",
         "layers.0.bias",
@@ -86,7 +88,7 @@ def test_every_step_is_that_of_the_package(courses: list[tuple[Tensor, nin.Histo
 
 
 def test_each_phase_appears_with_the_packages_evidence(
-    courses: list[tuple[Tensor, nin.History]],
+    minimal: SimpleNamespace, courses: list[tuple[Tensor, nin.History]]
 ) -> None:
     for (course, history), expected in zip(courses, nin.Phase, strict=True):
         phase, evidence = minimal.find_phase(course)
@@ -96,7 +98,9 @@ def test_each_phase_appears_with_the_packages_evidence(
         np.testing.assert_allclose(evidence, theirs, rtol=KINK)
 
 
-def test_the_rule_is_that_of_the_package(courses: list[tuple[Tensor, nin.History]]) -> None:
+def test_the_rule_is_that_of_the_package(
+    minimal: SimpleNamespace, courses: list[tuple[Tensor, nin.History]]
+) -> None:
     course, history = courses[0]
     tops, ends = (1.0, 1.05, 1.2), (0.3, 0.7, 1.05, 1.2)
     for w_top, loss_top, w_end, loss_end in itertools.product(tops, tops, ends, ends):
@@ -107,7 +111,9 @@ def test_the_rule_is_that_of_the_package(courses: list[tuple[Tensor, nin.History
         assert minimal.find_phase(course)[0] == theirs.phase
 
 
-def test_the_script_prints_the_four_phases(capsys: pytest.CaptureFixture[str]) -> None:
+def test_the_script_prints_the_four_phases(
+    minimal: SimpleNamespace, capsys: pytest.CaptureFixture[str]
+) -> None:
     runpy.run_path(str(FILE), run_name="__main__")
     _, *rows = capsys.readouterr().out.splitlines()
     printed = [(float(sigma_eps), phase) for sigma_eps, phase, *_ in map(str.split, rows)]

@@ -180,8 +180,8 @@ def test_a_record_of_another_kind_under_the_right_name_is_not_believed(
 
 def test_processes_on_one_folder_lose_nothing_of_each_other(tmp_path: Path) -> None:
     """Each looks at strengths of its own, of the same seed and of others."""
-    spawn = multiprocessing.get_context("spawn")
-    writers = [spawn.Process(target=_look, args=(tmp_path, i)) for i in range(3)]
+    fork = multiprocessing.get_context("fork")
+    writers = [fork.Process(target=_look, args=(tmp_path, i)) for i in range(3)]
     for writer in writers:
         writer.start()
     for writer in writers:

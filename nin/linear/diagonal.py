@@ -101,34 +101,43 @@ def train_diagonal(
         )
     g, wired = np.random.default_rng(seed), n != 0
     D, J = n.shape[1:]
+    k, j = np.nonzero(wired.any(0))  # connections, C of them, in a row of weights n
+    n, wired = n[:, k, j], wired[:, k, j]
+    of_coordinate, of_node = np.equal.outer(k, range(D)) * 1.0, np.equal.outer(j, range(J)) * 1.0
     scale = np.repeat([sigma_x, sigma_eps], [D, J + m.shape[1]])
-    start = peaks = end = _sizes(v, u, n, M, sigma_x, sigma_eps)
+
+    def sizes() -> Array:
+        """Return |n|, |v| and the mean noisy loss of each coordinate by itself, (3, runs, D)."""
+        noise = np.sqrt((n * n) @ of_coordinate)
+        return np.array(
+            [noise, abs(v), ((sigma_x * (v * u - M)) ** 2 + (sigma_eps * v * noise) ** 2) / 2]
+        )
+
+    start = peaks = end = sizes()
     diverged = np.zeros(len(v), bool)
     for _ in range(steps):
-        q = scale * np.concatenate([v * u - M, np.einsum("rk,rkj->rj", v, n), m], 1)
+        q = scale * np.concatenate([v * u - M, (v[:, k] * n) @ of_node, m], 1)
         c = scale * _residual_times_inputs(q, batch_size, g)
-        by_x, by_eps, by_out = np.split(c, [D, D + J], 1)
-        grad_v = u * by_x + np.einsum("rkj,rj->rk", n, by_eps)
-        grad_n = wired * v[:, :, None] * by_eps[:, None]
-        step = eta * ~diverged
+        by_x, by_eps, by_out = c[:, :D], c[:, D + j], c[:, D + J :]
+        step = eta * ~diverged[:, None]
         new = (
-            v - step[:, None] * grad_v,
-            u - step[:, None] * v * by_x,
-            n - step[:, None, None] * grad_n,
-            m - step[:, None] * by_out,
+            v - step * (u * by_x + (n * by_eps) @ of_coordinate),
+            u - step * (v * by_x),
+            n - step * (wired * v[:, k] * by_eps),
+            m - step * by_out,
         )
         if max(abs(w).max(initial=0) for w in new) <= LARGEST:
             v, u, n, m = new
         else:  # rare, and takes a fifth of a step
-            largest = np.max([abs(w).reshape(len(v), -1).max(1, initial=0) for w in new], 0)
+            largest = np.max([abs(w).max(1, initial=0) for w in new], 0)
             diverged = diverged | (largest > LARGEST)
-            v, u, n, m = (
-                np.where(diverged.reshape(-1, *[1] * (w.ndim - 1)), old, w)
-                for old, w in zip((v, u, n, m), new, strict=True)
-            )
-        end = _sizes(v, u, n, M, sigma_x, sigma_eps)
+            lost = diverged[:, None]
+            v, u, n, m = (np.where(lost, old, w) for old, w in zip((v, u, n, m), new, strict=True))
+        end = sizes()
         peaks = np.maximum(peaks, end)
-    return DiagonalRuns(v, u, n, m, start, peaks, end, diverged)
+    whole = np.zeros((len(v), D, J))
+    whole[:, k, j] = n
+    return DiagonalRuns(v, u, whole, m, start, peaks, end, diverged)
 
 
 def _residual_times_inputs(q: Array, batch_size: int, g: np.random.Generator) -> Array:
@@ -139,10 +148,3 @@ def _residual_times_inputs(q: Array, batch_size: int, g: np.random.Generator) ->
     other = g.standard_normal(q.shape)
     other -= (other * along).sum(1, keepdims=True) * along
     return np.asarray(length * (square * along + np.sqrt(square / batch_size) * other))
-
-
-def _sizes(v: Array, u: Array, n: Array, M: float, sigma_x: float, sigma_eps: float) -> Array:
-    """Return |n|, |v| and the mean noisy loss of each coordinate by itself, (3, runs, D)."""
-    noise = np.linalg.norm(n, axis=2)
-    loss = ((sigma_x * (v * u - M)) ** 2 + (sigma_eps * v * noise) ** 2) / 2
-    return np.array([noise, abs(v), loss])

@@ -42,24 +42,26 @@ def divided_by(sigma: Array) -> Whiten:
     return lambda a: a / (sigma if a.ndim == 1 else sigma[:, None])
 
 
-def _forgetful(t: Array, sigma: Array, memory: float) -> Whiten:
-    """Return the operation that makes noise with an exponential memory white, of variance 1."""
-    keep = _correlation(t, memory)
+def _forgetful(keep: Array, sigma: Array) -> Whiten:
+    """Return the operation that makes noise white, of variance 1; see `_correlation` for `keep`."""
     size = np.sqrt(1 - keep**2)
 
     def whiten(a: Array) -> Array:
         if a.ndim == 1:
-            return whiten(a[:, None])[:, 0]
+            return whiten(a[:, None])[..., 0]
         z = a / sigma[:, None]
-        fresh = (z[..., 1:, :] - keep[:, None] * z[..., :-1, :]) / size[:, None]
-        return np.concatenate([z[..., :1, :], fresh], -2)
+        white = np.empty((*keep.shape[:-1], *z.shape[-2:]))
+        white[..., :1, :] = z[..., :1, :]
+        white[..., 1:, :] = (z[..., 1:, :] - keep[..., None] * z[..., :-1, :]) / size[..., None]
+        return white
 
     return whiten
 
 
-def _correlation(t: Array, memory: float) -> Array:
-    """Return the correlation of each record with the one before it, (n - 1,)."""
-    return np.exp(-np.diff(t) / memory) if memory > 0 else np.zeros(len(t) - 1)
+def _correlation(t: Array, memory: Array) -> Array:
+    """Return the correlation of each record with the one before it, (*memory.shape, n - 1)."""
+    with np.errstate(divide="ignore"):  # a memory of 0 keeps nothing
+        return np.exp(-np.diff(t) / memory[..., None])
 
 
 class Regression(NamedTuple):
@@ -83,47 +85,51 @@ class Regression(NamedTuple):
 def regress(t: Array, y: Array, columns: Array, sigma: Array) -> Regression:
     """Regress y, (n,) or (n, runs), on columns; the memory of the noise is fitted too (REML)."""
 
-    def unlikely(memory: float) -> float:
+    def unlikely(memory: Array) -> Array:
         return _with_memory(t, y, columns, sigma, memory)[0]
 
     memories = np.concatenate([[0.0], np.geomspace(np.diff(t).min() / 3, 2 * t[-1], 25)])
-    tried = [unlikely(memory) for memory in memories]
+    tried = unlikely(memories)
     best = int(np.argmin(tried))
     memory = memories[best]
     if best:
         ends = np.log([memories[max(best - 1, 1)], memories[min(best + 1, 25)]])
         found = optimize.minimize_scalar(
-            lambda log: unlikely(np.exp(log)), bounds=ends, method="bounded"
+            lambda log: float(unlikely(np.exp(log))), bounds=ends, method="bounded"
         )
-        memory = float(np.exp(found.x)) if found.fun < tried[best] else memory
-    return _with_memory(t, y, columns, sigma, memory)[1]
+        memory = np.exp(found.x) if found.fun < tried[best] else memory
+    return regress_with(t, y, columns, sigma, float(memory))
 
 
 def regress_with(t: Array, y: Array, columns: Array, sigma: Array, memory: float) -> Regression:
     """Regress y, (n,) or (n, runs), on columns, under noise of a known memory."""
-    return _with_memory(t, y, columns, sigma, memory)[1]
-
-
-def _with_memory(
-    t: Array, y: Array, columns: Array, sigma: Array, memory: float
-) -> tuple[float, Regression]:
-    """Return -2 log of the restricted likelihood of this memory, and its regression."""
     n, p = columns.shape
-    keep, whiten = _correlation(t, memory), _forgetful(t, sigma, memory)
-    z = whiten(y[:, None] if y.ndim == 1 else y)
-    q, r = np.linalg.qr(whiten(columns))
-    ridge = 1e-12 * np.abs(r).max()  # of a flat curve the rate has no effect
-    r = r + np.diag(np.where(np.abs(np.diag(r)) < ridge, ridge, 0))
-    left = max(float(((z - q @ (q.T @ z)) ** 2).sum()) / z.shape[1], n * TINY**2)
+    _, left, keep = _with_memory(t, y, columns, sigma, np.array(memory))
     size = np.log1p(-(keep**2)).sum()
-    unlikely = (n - p) * np.log(left) + size + 2 * np.log(np.abs(np.diag(r))).sum()
-    return float(unlikely), Regression(
-        variance=left / (n - p),
+    return Regression(
+        variance=float(left) / (n - p),
         dof=max(1.0, 1 + float(((1 - keep) / (1 + keep)).sum()) - p),
-        whiten=whiten,
+        whiten=_forgetful(keep, sigma),
         memory=memory,
         deviance=float(n * np.log(left / n) + size + 2 * np.log(sigma).sum()),
     )
+
+
+def _with_memory(
+    t: Array, y: Array, columns: Array, sigma: Array, memory: Array
+) -> tuple[Array, Array, Array]:
+    """Return of each memory: -2 log of its restricted likelihood, the squares left, `keep`."""
+    n, p = columns.shape
+    keep = _correlation(t, memory)
+    whiten = _forgetful(keep, sigma)
+    z = whiten(y[:, None] if y.ndim == 1 else y)
+    q, r = np.linalg.qr(whiten(columns))
+    rest = z - q @ (np.swapaxes(q, -1, -2) @ z)
+    left = np.maximum((rest**2).sum((-2, -1)) / z.shape[-1], n * TINY**2)
+    ridge = 1e-12 * np.abs(r).max((-2, -1))  # of a flat curve the rate has no effect
+    along = np.maximum(np.abs(np.diagonal(r, axis1=-2, axis2=-1)), ridge[..., None])
+    size = np.log1p(-(keep**2)).sum(-1)
+    return (n - p) * np.log(left) + size + 2 * np.log(along).sum(-1), left, keep
 
 
 def unexplained(columns: Array, y: Array) -> Array:

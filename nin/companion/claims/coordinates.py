@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from functools import lru_cache
+from dataclasses import dataclass, field
+from functools import cached_property, lru_cache
 from typing import Any
 
 import numpy as np
@@ -35,20 +35,35 @@ class Beside:
 
     Attributes:
         runs: Of the networks.
-        same: Share of coordinates in the phase of their model, (draws,).
-        again: The same of the model and itself on other batches, (draws,).
         forecast: Whether the derived border says that the network diverges, (draws,) bool.
+        model: Arguments of `simulate`: a linear model of the first weights of each coordinate.
+        seed: Of the batches; the models' are the next two.
     """
 
     runs: DiagonalRuns
-    same: Array
-    again: Array
     forecast: Array
+    model: dict[str, Any] = field(repr=False)
+    seed: int
 
     @property
     def right(self) -> Array:
         """Whether the forecast is right, (draws,) bool."""
         return np.asarray(self.forecast == self.runs.diverged)
+
+    @property
+    def same(self) -> Array:
+        """Share of coordinates in the phase of their model, (draws,)."""
+        return self._shares[0]
+
+    @property
+    def again(self) -> Array:
+        """The same of the model and itself on other batches, (draws,)."""
+        return self._shares[1]
+
+    @cached_property
+    def _shares(self) -> tuple[Array, Array]:
+        model, again = (simulate(**self.model, seed=self.seed + k).phases() for k in (1, 2))
+        return (model == self.runs.phases()).mean(1), (model == again).mean(1)
 
 
 @lru_cache(maxsize=256)
@@ -83,20 +98,17 @@ def beside_models(
         m = plane.draw_start(reading, draws, seed + 1)["u"][:, None]
     elif wiring == WIRINGS[3]:
         n = first[:, :, None]
-    options: dict[str, Any] = {"sigma_eps": sigma_eps, "eta": plane.ETA, "batch_size": batch_size}
-    runs = train_diagonal(v, u, n, m, **options, steps=_STEPS, seed=seed)
+    options: dict[str, Any] = {
+        "sigma_eps": sigma_eps, "eta": plane.ETA, "batch_size": batch_size, "steps": _STEPS,
+    }  # fmt: skip
+    runs = train_diagonal(v, u, n, m, **options, seed=seed)
     length = np.linalg.norm(n, axis=2)
-    model, again = (
-        simulate(w1=v, u=length, w0=u, **options, steps=_STEPS, seed=seed + k).phases()
-        for k in (1, 2)
-    )
     lam = plane.ETA * sigma_eps**2 * (v**2 + length**2)
     largest = lam.sum(1) if wiring == WIRINGS[3] else lam.max(1)
     forecast = largest > 4
     if m is not None:
         forecast |= plane.ETA * sigma_eps**2 > 2
-    same, twice = ((model == other).mean(1) for other in (runs.phases(), again))
-    return Beside(runs, same, twice, forecast)
+    return Beside(runs, forecast, {"w1": v, "u": length, "w0": u, **options}, seed)
 
 
 @claim(
