@@ -13,6 +13,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from nin.networks import mlp_stack
 from nin.networks.attachment import attach, find_node
 from nin.networks.data import Dataset
 from nin.networks.losses import Loss
@@ -505,6 +506,26 @@ def test_bf16_follows_float32_to_its_own_rounding() -> None:
         torch.testing.assert_close(weights(b)[name], p, rtol=0.03, atol=0.02)
     assert not np.array_equal(rough.loss, exact.loss)
     assert all(p.dtype == torch.float32 for p in b.parameters())
+
+
+@pytest.mark.parametrize("activation", ["relu", "tanh", "gelu"])
+def test_bfloat16_is_rounded_alike_where_it_cannot_be_multiplied(
+    activation: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def course(precision: str, can_multiply: bool = True) -> tuple[History, nn.Module]:
+        monkeypatch.setattr(mlp_stack, "multiplies_bfloat16", lambda device: can_multiply)
+        model = mlp(depth=2, activation=activation)
+        [history] = fit([model], precision=precision)
+        return history, model
+
+    (ours, one), (theirs, two) = course("bf16", False), course("bf16")
+    exact, _ = course("float32")
+    # Sums in another order: here and there a number is rounded to its other neighbour.
+    far, near = (abs(h.loss - theirs.loss).mean() for h in (exact, ours))
+    assert near < far / 4
+    assert all(p.dtype == torch.float32 for p in one.parameters())
+    for name, p in weights(two).items():
+        torch.testing.assert_close(weights(one)[name], p, rtol=0.01, atol=0.005)
 
 
 def test_a_network_in_evaluation_mode_trains_all_the_same() -> None:

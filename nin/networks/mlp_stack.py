@@ -69,8 +69,10 @@ class MLPStack:
     """R MLPs of one architecture with a node each (or none) at the same layer.
 
     Attributes:
-        dtype: What the inputs must be: float32, or bfloat16 for ``precision="bf16"``, where the
-            products run in bfloat16 and the weights are kept and updated in float32.
+        rounding: Of the factors of all products and of what they give: float32, or bfloat16 for
+            ``precision="bf16"``; weights are kept and updated in float32.
+        dtype: What the inputs must be, and how such numbers are held: `rounding`; float32 on a
+            processor that cannot multiply bfloat16, where it would take 70 times as long.
         optimizer: What takes the steps, for the history.
     """
 
@@ -84,7 +86,9 @@ class MLPStack:
             precision: ``"float32"`` or ``"bf16"``.
         """
         self.loss, self.eta, self.optimizer = loss, eta, f"SGD(lr={eta:g})"
-        self.dtype = torch.bfloat16 if precision == "bf16" else torch.float32
+        self.rounding = torch.bfloat16 if precision == "bf16" else torch.float32
+        device = next(models[0].parameters()).device
+        self.dtype = self.rounding if multiplies_bfloat16(device) else torch.float32
         self.activation = _ACTIVATIONS[models[0].activation]
         self.weights: list[Tensor] = []  # per layer (R, d_out, d_in + _MORE): W, b, w_ni, zeros
         self.biased: list[bool] = []  # per layer
@@ -118,24 +122,26 @@ class MLPStack:
         b = index.shape[1]
         y, inputs = y[index], self._inputs(b)
         for of_run, samples in zip(inputs[0], index, strict=True):
-            torch.index_select(x, 0, samples, out=of_run[:, :-_MORE])
+            self._rounded_(torch.index_select(x, 0, samples, out=of_run[:, :-_MORE]))
         low = self._low_weights()
         logits = self._forward(inputs, low, eps).float()
         losses = self.loss.values(logits, y).mean(-1)
         share = accuracy(logits, y)
-        delta = (self.loss.gradient(logits, y) * (self.eta / b)).to(self.dtype)
+        delta = self._rounded_((self.loss.gradient(logits, y) * (self.eta / b)).to(self.dtype))
         for i in reversed(range(len(self.weights))):
             if i:
                 back = torch.bmm(delta, low[i][..., :-_MORE], out=self._gradients[b][i - 1])
-            if self.dtype == torch.float32:
+                self._rounded_(back)
+            if self.rounding == torch.float32:
                 self.weights[i].baddbmm_(delta.mT, inputs[i], alpha=-1)
             else:  # where a product of all columns is slower than two
                 for part in (slice(-_MORE), slice(-_MORE, None)):
-                    self.weights[i][..., part].sub_(torch.bmm(delta.mT, inputs[i][..., part]))
+                    change = self._rounded_(torch.bmm(delta.mT, inputs[i][..., part]))
+                    self.weights[i][..., part].sub_(change)
             if i:
                 kept = self._kept[b][i - 1] if self._kept[b] else inputs[i][..., :-_MORE]
                 self.activation.backward_(back, kept)
-                delta = back
+                delta = self._rounded_(back)
         return losses, share
 
     def evaluate(self, x: Tensor, y: Tensor) -> tuple[Tensor, Tensor]:
@@ -150,7 +156,7 @@ class MLPStack:
         for xs, ys in zip(x.split(_EVALUATION_CHUNK), y.split(_EVALUATION_CHUNK), strict=True):
             n = len(xs)
             inputs = self._inputs(n)
-            inputs[0][..., :-_MORE] = xs
+            inputs[0][..., :-_MORE] = xs.to(self.rounding)
             z = self._forward(inputs, low, x.new_zeros(runs, n)).float()
             labels = ys.expand(runs, *ys.shape)
             total[0] += self.loss.values(z, labels).sum(-1)
@@ -188,23 +194,31 @@ class MLPStack:
         """Return the outputs of the last layer, and fill the inputs of all but the first."""
         b = eps.shape[1]
         if self.node_layer is not None:
-            inputs[self.node_layer][..., 1 - _MORE] = eps
+            inputs[self.node_layer][..., 1 - _MORE] = eps.to(self.rounding)
         for i, weight in enumerate(low[:-1]):
-            z = torch.bmm(inputs[i], weight.mT, out=inputs[i + 1][..., :-_MORE])
+            z = self._rounded_(torch.bmm(inputs[i], weight.mT, out=inputs[i + 1][..., :-_MORE]))
             if self._kept[b]:
                 self._kept[b][i].copy_(z)
             self.activation.forward_(z)
-        return torch.bmm(inputs[-1], low[-1].mT)
+            self._rounded_(z)
+        return self._rounded_(torch.bmm(inputs[-1], low[-1].mT))
+
+    def _rounded_(self, values: Tensor) -> Tensor:
+        """Round numbers in place to `rounding`, where `dtype` is more exact."""
+        return values if self.dtype == self.rounding else values.copy_(values.to(self.rounding))
 
     def _low_weights(self) -> list[Tensor]:
-        """Return the weights in `dtype`."""
-        if self.dtype == torch.float32:
+        """Return the weights, rounded."""
+        if self.rounding == torch.float32:
             return self.weights
-        return [low.copy_(w) for low, w in zip(self._low, self.weights, strict=True)]
+        return [
+            self._rounded_(low.copy_(w)) for low, w in zip(self._low, self.weights, strict=True)
+        ]
 
     def _forget(self) -> None:
         """Drop the work arrays: the number of runs changed."""
-        self._low = [_copied(w, self.dtype) for w in self.weights if w.dtype != self.dtype]
+        rounds = self.rounding != torch.float32
+        self._low = [_copied(w, self.dtype) for w in self.weights if rounds]
         self._all_inputs: dict[int, list[Tensor]] = {}
         self._gradients: dict[int, list[Tensor]] = {}
         self._kept: dict[int, list[Tensor]] = {}
@@ -221,6 +235,15 @@ class MLPStack:
             kept = self.activation.keeps == "input"
             self._kept[b] = [torch.empty(x.shape).to(x) for x in hidden] if kept else []
         return self._all_inputs[b]
+
+
+def multiplies_bfloat16(device: torch.device) -> bool:
+    """Return whether products of bfloat16 run as such: on a GPU, or by a processor's own means."""
+    if device.type != "cpu":
+        return True
+    return torch.backends.mkldnn.is_available() and bool(
+        torch.ops.mkldnn._is_mkldnn_bf16_supported()
+    )
 
 
 def _rows(runs: int, n: int, d: int, like: Tensor, dtype: torch.dtype | None = None) -> Tensor:

@@ -73,7 +73,8 @@ def train(
         optimizer: Makes each network's optimiser from its parameter groups, such as ``lambda p:
             torch.optim.AdamW(p, lr=1e-3)``; may return it with a schedule, stepped at each batch.
             The NIWs are the last group, with ``weight_decay=0``.
-        precision: ``"float32"``, or ``"bf16"`` (MLPs only): products in bfloat16.
+        precision: ``"float32"``, or ``"bf16"`` (MLPs only): factors and products rounded to
+            bfloat16, and multiplied in it where the processor can.
         evaluations: Clean evaluations per decade of steps. Each takes the whole data set, so ten
             of them cost a fifth of a run of 150 epochs, and most of a run of one; 0 for none.
         progress: Whether to show a bar; default: on a terminal or in a notebook, not in CI.
