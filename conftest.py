@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 from pathlib import Path
 
 import pytest
@@ -18,6 +19,8 @@ os.environ.pop("NIN_RESULTS", None)  # the committed records are tested
 # Of processes that share the cores, each has one: threads that wait for each other's turn spin, and
 # small products of matrices take twenty times as long.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
+# A shell that starts the tests in the background has them ignore Ctrl-C, and so what they start.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 os.environ.setdefault("NIN_FINDINGS", str(ROOT / "build" / "findings"))  # a ledger for all tests
 
 

@@ -214,8 +214,7 @@ def seen(browser: Browser, built_book: Path) -> dict[str, dict[str, Any]]:
                 facts["axe"] = reader.violations(SHAPES)
             facts |= reader.on_paper()
             reader.resize(phone)
-            narrow = reader.laid_out()
-            narrow |= {"images_without_words": []}  # as above
+            narrow = reader.laid_out() | {"images_without_words": []}  # their words are as above
             narrow |= reader.in_a_wide_font()
             reader.resize(screen)
             facts |= reader.in_a_wide_font()
