@@ -207,21 +207,21 @@ def seen(browser: Browser, built_book: Path) -> dict[str, dict[str, Any]]:
             if name.parts[0] in APART:
                 continue
             facts = reader.look(path)
-            # Pages that list the package are alike in all that axe asks; a page's text weighs.
-            if listing := name.name in LONG or name.parent.name == "api":
-                facts |= {"images_without_words": [], "bytes_too_many": 0}
-            else:
-                facts["axe"] = reader.violations(SHAPES)
+            facts["axe"] = reader.violations(SHAPES)
             facts |= reader.on_paper()
             reader.resize(phone)
-            narrow = reader.laid_out() | {"images_without_words": []}  # their words are as above
+            narrow = reader.laid_out()
+            # Pages that list the package have no words for a sign; a page's text weighs.
+            if listing := name.name in LONG or name.parent.name == "api":
+                for those_of in (facts, narrow):
+                    those_of |= {"images_without_words": [], "bytes_too_many": 0}
             narrow |= reader.in_a_wide_font()
             reader.resize(screen)
             facts |= reader.in_a_wide_font()
             facts |= {} if listing else reader.in_both_themes()
             found |= {f"{name} at {screen} px": facts, f"{name} at {phone} px": narrow}
     # To axe, which asks nothing of widths, a phone has what a screen has, but for the bar at the
-    # top of every page; and one page that lists a room is as all of them.
+    # top of every page; and one page that lists a room has the colours of all of them.
     with reading(browser, phone) as reader:
         for name in ("index.html", "phases.html", "claims.html", "api/theory.html"):
             facts = reader.look(built_book / name) | {"axe": reader.violations(SHAPES)}
