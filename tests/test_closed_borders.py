@@ -346,7 +346,8 @@ def test_quadrature_averages_as_the_law_does(noise: str) -> None:
 @pytest.mark.parametrize(
     "changes",
     [
-        {},
+        {},  # homogeneous: two samples stand for all
+        {"depth": 3, "batch_size": 5},
         {"activation": "gelu", "constant": 3.0},
         {"activation": "softplus", "batch_size": 7},
         {"depth": 2, "constant": 2.0, "noise": "rademacher", "batch_size": 4},

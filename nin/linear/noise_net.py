@@ -148,6 +148,9 @@ def train_on_noise(
 ) -> tuple[Array, Array]:
     """Train by gradient descent, one run for each noise strength and seed.
 
+    Without a constant a ReLU network is homogeneous: its outputs at eps are abs(eps) times those at
+    the sign of eps, so that two samples go through it in place of all.
+
     Args:
         net: The network.
         sigma_eps: Noise strengths, (runs,).
@@ -161,20 +164,28 @@ def train_on_noise(
     batches = [net.samples(int(k), steps) for k in seeds]
     act, slope = ACTIVATIONS[net.activation]
     norms, losses = np.full((2, steps, len(seeds)), np.nan)
+    weight = batches[0][2]
+    homogeneous = net.activation == "relu" and not net.constant
     with np.errstate(all="ignore"):  # a diverged run overflows; the others do not notice
         for t in range(steps):
-            eps = np.stack([b[0][t % len(b[0])] for b in batches]) * np.asarray(sigma_eps)[:, None]
+            unit = np.stack([b[0][t % len(b[0])] for b in batches])
             y = np.stack([b[1][t % len(b[1])] for b in batches])
+            if homogeneous:
+                rays = np.maximum(np.stack([-unit, unit], -1), 0)  # (runs, samples, 2)
+                unit = np.broadcast_to([-1.0, 1.0], (len(unit), 2))
+            eps = unit * np.asarray(sigma_eps)[:, None]
             h = [np.stack([eps, np.full_like(eps, net.constant)], -1)]
             z = []
             for w in layers[:-1]:
                 z.append(h[-1] @ w)
                 h.append(act(z[-1]))
             out = h[-1] @ layers[-1]
-            loss, delta = _loss(net, out, y)
+            loss, delta = _loss(net, rays @ out if homogeneous else out, y)
             norms[t] = np.sqrt((layers[0][:, 0] ** 2).sum(-1))
-            losses[t] = loss @ batches[0][2]
-            delta = delta * batches[0][2][:, None]
+            losses[t] = loss @ weight
+            delta = delta * weight[:, None]
+            if homogeneous:
+                delta = rays.transpose(0, 2, 1) @ delta
             for i in reversed(range(len(layers))):
                 back = delta @ layers[i].transpose(0, 2, 1)
                 layers[i] = layers[i] - net.eta * (h[i].transpose(0, 2, 1) @ delta)

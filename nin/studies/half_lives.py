@@ -23,8 +23,8 @@ from nin.studies.study import Shelf, bare, kept, train_runs
 from nin.studies.sweep import kept_all
 
 HALF_LIVES = Shelf(RESULTS / "half_lives", "fig1_timescales", may_make=False)
-K_VALUES = (0.02, 0.05, 0.1, 0.2, 0.5)
-"""Strengths of Fig. 1 (right) at which |w_ni| halves within three epochs, in the decay phase."""
+K_VALUES = (0.01, 0.02, 0.05, 0.1, 0.2, 0.5)
+"""Strengths of Fig. 1 (right) in the decay phase."""
 SEEDS = (0, 1, 2)
 NARROW, NARROW_K, NARROW_BATCHES = replace(FIG1, width=256), 0.05, (128, 512)
 """A narrower network, to see whether what holds for Fig. 1's holds elsewhere."""
