@@ -119,6 +119,23 @@ def test_phases_are_those_of_the_linear_model() -> None:
         assert np.mean(ours == model) > np.mean(again == model) - 5 * (2 * 0.09 / 400) ** 0.5
 
 
+def test_a_lost_network_stays_at_its_last_weights_and_leaves_its_neighbours_alone() -> None:
+    one, options = np.ones((1, 2)), {"eta": 0.01, "batch_size": 10, "sigma_eps": 20.0, "seed": 3}
+    start = 0.1 * one, 0.1 * one, 0.1 * np.eye(2)[None], 0.1 * one
+    loud = tuple(30 * w for w in start)
+    both = [np.concatenate([a, b]) for a, b in zip(start, loud, strict=True)]
+    found = [train_diagonal(*both, steps=steps, **options) for steps in range(12)]  # type: ignore[arg-type]
+    lost = [bool(f.diverged[1]) for f in found]
+    last = found[lost.index(True) - 1]
+    for name in ("v", "u", "n", "m", "end"):
+        after, before, alone = (getattr(f, name) for f in (found[-1], last, train_diagonal(
+            *start, steps=11, **options)))  # type: ignore[arg-type]  # fmt: skip
+        k = (slice(None), 1) if name == "end" else 1
+        assert np.isfinite(after[k]).all() and np.array_equal(after[k], before[k])
+        k = (slice(None), 0) if name == "end" else 0
+        assert np.array_equal(after[k], alone[k])
+
+
 def test_shapes_that_do_not_fit_are_named() -> None:
     one = np.ones((3, 2))
     with pytest.raises(ValueError, match=r"expected v and u of shape \(runs, D\)"):

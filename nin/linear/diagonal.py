@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, field
 
 import numpy as np
+from numba import njit
 
+from nin.linear.batch_draws import chi_squared, normal, streams
 from nin.linear.model import LARGEST
 from nin.runs.phases import linear_phase_index
 
@@ -77,7 +80,7 @@ def train_diagonal(
         steps: Of SGD.
         M: Slope to learn in each coordinate.
         sigma_x: Standard deviation of each input.
-        seed: Of the batches.
+        seed: Of the batches; run number r has stream r of this seed.
 
     Raises:
         ValueError: If the shapes do not fit.
@@ -99,52 +102,79 @@ def train_diagonal(
             f"expected v and u of shape (runs, D), n (runs, D, J), m (runs, J'), not {v.shape}, "
             f"{u.shape}, {n.shape} and {m.shape}"
         )
-    g, wired = np.random.default_rng(seed), n != 0
     D, J = n.shape[1:]
-    k, j = np.nonzero(wired.any(0))  # connections, C of them, in a row of weights n
-    n, wired = n[:, k, j], wired[:, k, j]
-    of_coordinate, of_node = np.equal.outer(k, range(D)) * 1.0, np.equal.outer(j, range(J)) * 1.0
-    scale = np.repeat([sigma_x, sigma_eps], [D, J + m.shape[1]])
-
-    def sizes() -> Array:
-        """Return |n|, |v| and the mean noisy loss of each coordinate by itself, (3, runs, D)."""
-        noise = np.sqrt((n * n) @ of_coordinate)
-        return np.array(
-            [noise, abs(v), ((sigma_x * (v * u - M)) ** 2 + (sigma_eps * v * noise) ** 2) / 2]
-        )
-
-    start = peaks = end = sizes()
+    k, j = np.nonzero((n != 0).any(0))  # connections, C of them, in a row of weights c
+    c = np.ascontiguousarray(n[:, k, j])
+    start, peaks, end = np.zeros((3, len(v), 3, D))
     diverged = np.zeros(len(v), bool)
-    for _ in range(steps):
-        q = scale * np.concatenate([v * u - M, (v[:, k] * n) @ of_node, m], 1)
-        c = scale * _residual_times_inputs(q, batch_size, g)
-        by_x, by_eps, by_out = c[:, :D], c[:, D + j], c[:, D + J :]
-        step = eta * ~diverged[:, None]
-        new = (
-            v - step * (u * by_x + (n * by_eps) @ of_coordinate),
-            u - step * (v * by_x),
-            n - step * (wired * v[:, k] * by_eps),
-            m - step * by_out,
-        )
-        if max(abs(w).max(initial=0) for w in new) <= LARGEST:
-            v, u, n, m = new
-        else:  # rare, and takes a fifth of a step
-            largest = np.max([abs(w).max(1, initial=0) for w in new], 0)
-            diverged = diverged | (largest > LARGEST)
-            lost = diverged[:, None]
-            v, u, n, m = (np.where(lost, old, w) for old, w in zip((v, u, n, m), new, strict=True))
-        end = sizes()
-        peaks = np.maximum(peaks, end)
+    setting = J, float(M), float(sigma_x), float(sigma_eps), float(eta), int(batch_size), int(steps)
+    _run(streams(seed, len(v)), v, u, c, m, k, j, setting, start, peaks, end, diverged)
     whole = np.zeros((len(v), D, J))
-    whole[:, k, j] = n
+    whole[:, k, j] = c
+    start, peaks, end = (np.moveaxis(of, 1, 0) for of in (start, peaks, end))
     return DiagonalRuns(v, u, whole, m, start, peaks, end, diverged)
 
 
-def _residual_times_inputs(q: Array, batch_size: int, g: np.random.Generator) -> Array:
-    """Draw ``<(q.z) z>`` over a batch of standard normal vectors z, (runs, P) like q."""
-    length = np.linalg.norm(q, axis=1, keepdims=True)
-    along = np.divide(q, length, out=np.zeros_like(q), where=length > 0)
-    square = g.chisquare(batch_size, (len(q), 1)) / batch_size  # of the residual, over its mean
-    other = g.standard_normal(q.shape)
-    other -= (other * along).sum(1, keepdims=True) * along
-    return np.asarray(length * (square * along + np.sqrt(square / batch_size) * other))
+@njit(error_model="numpy", nogil=True)
+def _measure(v, u, c, k, setting, end, peaks):  # type: ignore[no-untyped-def]
+    """Put |n|, |v| and the mean noisy loss of each coordinate by itself into `end`, (3, D)."""
+    _, M, sigma_x, sigma_eps, _, _, _ = setting
+    end[0] = 0.0
+    for i in range(len(c)):
+        end[0, k[i]] += c[i] * c[i]
+    for d in range(len(v)):
+        data, noise = sigma_x * (v[d] * u[d] - M), sigma_eps * sigma_eps * v[d] * v[d] * end[0, d]
+        end[0, d], end[1, d], end[2, d] = math.sqrt(end[0, d]), abs(v[d]), (data * data + noise) / 2
+        for i in range(3):
+            peaks[i, d] = max(peaks[i, d], end[i, d])
+
+
+@njit(error_model="numpy", nogil=True)
+def _run(states, v, u, c, m, k, j, setting, start, peaks, end, diverged):  # type: ignore[no-untyped-def]
+    """Train in place, run by run, each until it is lost."""
+    J, M, sigma_x, sigma_eps, eta, size, steps = setting
+    D, C, P = v.shape[1], len(k), v.shape[1] + J + m.shape[1]
+    q, across, new = np.empty(P), np.empty(P), np.empty(2 * D + C + m.shape[1])
+    for r in range(len(v)):
+        state = states[r]
+        _measure(v[r], u[r], c[r], k, setting, start[r], peaks[r])
+        end[r] = start[r]
+        for _ in range(steps):
+            for p in range(P):
+                q[p] = 0.0
+            for d in range(D):
+                q[d] = sigma_x * (v[r, d] * u[r, d] - M)
+            for i in range(C):
+                q[D + j[i]] += sigma_eps * v[r, k[i]] * c[r, i]
+            for i in range(m.shape[1]):
+                q[D + J + i] = sigma_eps * m[r, i]
+            square, along = 0.0, 0.0
+            for p in range(P):
+                state, across[p] = normal(state)
+                square += q[p] * q[p]
+                along += across[p] * q[p]
+            state, chi = chi_squared(state, size)  # the batch's <e^2> over its mean, times |B|
+            if square > 0:
+                for p in range(P):  # <e z>: a share of q, and what is normal across it
+                    other = across[p] - along / square * q[p]
+                    q[p] = chi / size * q[p] + math.sqrt(square * chi) / size * other
+            for d in range(D):
+                by_x = eta * sigma_x * q[d]
+                new[d], new[D + d] = v[r, d] - u[r, d] * by_x, u[r, d] - v[r, d] * by_x
+            for i in range(C):
+                by_eps, connected = eta * sigma_eps * q[D + j[i]], c[r, i] != 0  # in this run
+                new[k[i]] -= c[r, i] * by_eps
+                new[2 * D + i] = c[r, i] - connected * v[r, k[i]] * by_eps
+            for i in range(m.shape[1]):
+                new[2 * D + C + i] = m[r, i] - eta * sigma_eps * q[D + J + i]
+            for w in new:
+                diverged[r] |= not abs(w) <= LARGEST
+            if diverged[r]:
+                break
+            for d in range(D):
+                v[r, d], u[r, d] = new[d], new[D + d]
+            for i in range(C):
+                c[r, i] = new[2 * D + i]
+            for i in range(m.shape[1]):
+                m[r, i] = new[2 * D + C + i]
+            _measure(v[r], u[r], c[r], k, setting, end[r], peaks[r])

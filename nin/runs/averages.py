@@ -83,8 +83,13 @@ def mean(values: npt.ArrayLike) -> tuple[float, float]:
     """Return the mean of independent values and its standard error; that of hits is a share.
 
     The error of one value is unknown: it is given as 0, beside n = 1.
+
+    >>> mean([1, 2, 3])[0], mean([1601 / 1600] * 200)
+    (2.0, (1.000625, 0.0))
     """
     v = np.asarray(values, float)
+    if v.size and (v == v.flat[0]).all():  # their mean may be off by rounding
+        return float(v.flat[0]), 0.0
     return float(v.mean()), float(v.std(ddof=1) / np.sqrt(v.size)) if v.size > 1 else 0.0
 
 
