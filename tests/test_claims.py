@@ -37,7 +37,7 @@ PINNED = {
     "C15": Verdict.REPRODUCED,
     "C16": Verdict.PARTLY,
     "C17-CE": Verdict.CORRECTED,
-    "C17-DEEP": Verdict.PARTLY,
+    "C17-DEEP": Verdict.CORRECTED,
     "C17-FIG1": Verdict.CORRECTED,
     "C17-LIN": Verdict.PARTLY,
     "C17-MSE": Verdict.DIFFERS,

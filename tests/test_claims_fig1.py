@@ -14,7 +14,14 @@ from nin.companion.claims.finding import Verdict
 from nin.runs.history import History
 from nin.studies import half_lives, walks
 from nin.studies import windows as runs
-from nin.studies.experiments import FIG1_CENTER, FIG1_CENTER_K, FIG1_RIGHT, FIG1_RIGHT_K
+from nin.studies.experiments import (
+    FIG1_CENTER,
+    FIG1_CENTER_K,
+    FIG1_RIGHT,
+    FIG1_RIGHT_K,
+    FIG1_SWEEP,
+    FIG1_SWEEP_K,
+)  # fmt: skip
 from nin.studies.windows import Course
 
 
@@ -30,8 +37,10 @@ def test_the_pages_show_by_default_what_the_claims_read() -> None:
     p = page_defaults("fig1_timescales")
     assert tuple(p["K"]) == FIG1_RIGHT_K  # type: ignore[arg-type]
     assert tuple(p["seeds"]) == fig1.SEEDS == runs.SEEDS  # type: ignore[arg-type]
-    for name in ("epochs", "evaluations", "precision", "width", "eta", "batch_size"):
+    for name in ("epochs", "evaluations", "width", "eta", "batch_size"):
         assert p[name] == getattr(FIG1_RIGHT, name)
+    assert tuple(p["sweep_K"]) == FIG1_SWEEP_K  # type: ignore[arg-type]
+    assert (p["sweep_epochs"], p["sweep_precision"]) == (FIG1_SWEEP.epochs, FIG1_SWEEP.precision)
     assert tuple(p["half_K"]) == half_lives.K_VALUES and half_lives.SEEDS == runs.SEEDS  # type: ignore[arg-type]
     late = (tuple(p["late_K"]), tuple(p["late_starts"]), p["length"])  # type: ignore[arg-type]
     assert late == (runs.LATE_K, runs.LATE_STARTS, runs.LENGTH)

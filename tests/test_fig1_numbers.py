@@ -10,9 +10,10 @@ import pytest
 from scipy import stats
 
 from nin.companion.figures.powers import draw_powers
-from nin.companion.local_power import measured_powers
+from nin.companion.local_power import measured_powers, times_of_both
 from nin.companion.precision_gaps import PrecisionGap, overall, precision_gap, precision_table
 from nin.companion.rest_tables import FLOOR_HEADS, floor_cells, halving_table
+from nin.runs.history import CLEAN_QUANTITIES, History
 from nin.runs.phases import Phase
 from nin.studies.borders.prediction import initial_rate
 from nin.studies.experiments import FIG1
@@ -23,12 +24,32 @@ from nin.studies.windows import Course
 SIGMA = np.array([1.0, 2.0, 4.0])
 
 
-def test_a_power_law_has_its_power_everywhere_and_nothing_is_said_of_what_is_not_reached() -> None:
+def falling(tau: float, steps: int) -> History:
+    step, nothing = np.arange(steps + 1), np.zeros(0)
+    ones, w_ni = np.ones(steps + 1), 3 * np.exp(-step / tau)
+    clean = dict.fromkeys(CLEAN_QUANTITIES, nothing)
+    return History(
+        steps_per_epoch=100, step=step, loss=ones, accuracy=ones, norms={"w_ni": w_ni},
+        eval_step=nothing, **clean, diverged_step=None, last_finite_loss=1.0,
+    )  # fmt: skip
+
+
+def test_times_are_those_of_the_short_runs_and_of_long_ones_where_these_end_too_soon() -> None:
+    short = {1.0: [falling(400, 100), falling(9, 100)], 4.0: [falling(40, 100), falling(20, 100)]}
+    long = {1.0: [falling(400, 900), falling(10, 900)], 4.0: [falling(1, 900), falling(1, 900)]}
+    long[2.0] = [falling(200, 900), falling(5000, 900)]
+    strengths, times = times_of_both(short, long, 0.5)
+    np.testing.assert_allclose(strengths, [1, 4])  # one run is not there at 2
+    np.testing.assert_allclose(times, [[400, 10], [40, 20]], rtol=1e-10)
+    assert not len(times_of_both({}, {}, 0.5)[0])
+
+
+def test_a_power_law_has_its_power_everywhere_and_a_single_strength_has_none() -> None:
     scatter = np.array([1.0, 1.1, 0.9])
     tau = 100 * SIGMA[:, None] ** -2 * scatter
-    never = tau.copy()
-    never[0, 1] = np.inf
-    found = measured_powers(SIGMA, {0.5: tau, 0.45: never})
+    found = measured_powers(
+        {0.5: (SIGMA, tau), 0.45: (SIGMA[1:], tau[1:]), 0.4: (SIGMA[:1], tau[:1])}
+    )
     assert [(q.share, q.low, q.high) for q in found] == [(0.5, 1, 2), (0.5, 2, 4), (0.45, 2, 4)]
     for q in found:
         assert (q.value, q.err) == (pytest.approx(-2), pytest.approx(0, abs=1e-12))
@@ -36,7 +57,7 @@ def test_a_power_law_has_its_power_everywhere_and_nothing_is_said_of_what_is_not
 
 def test_a_power_is_drawn_between_its_strengths() -> None:
     _, ax = plt.subplots()
-    draw_powers(ax, measured_powers(SIGMA, {0.5: SIGMA[:, None] ** np.array([-1.0, -3.0])}), -2)
+    draw_powers(ax, measured_powers({0.5: (SIGMA, SIGMA[:, None] ** np.array([-1.0, -3.0]))}), -2)
     [container] = ax.containers
     np.testing.assert_allclose(container.lines[0].get_xydata(), [(2**0.5, -2), (8**0.5, -2)])
     plt.close()

@@ -446,6 +446,32 @@ def test_a_diverged_run_is_frozen_and_says_when() -> None:
     assert history.eval_step[-1] <= history.diverged_step
 
 
+def test_the_beginning_of_a_run_is_the_run_that_ends_there() -> None:
+    [whole], [short] = (fit([mlp()], epochs=epochs) for epochs in (7, 4))
+    part, end = whole.until(4), 4 * whole.steps_per_epoch
+    assert short.eval_step[-1] == end and short.step[-1] == end - 1 == part.step[-1]
+    for name in ("step", "loss", "accuracy"):  # so few that each is on record
+        assert np.array_equal(getattr(part, name), getattr(short, name))
+    for name, norm in part.norms.items():
+        assert np.array_equal(norm, short.norms[name])
+    both = np.isin(short.eval_step, part.eval_step)
+    assert part.eval_step[-1] <= end and both.sum() == len(part.eval_step) > 3
+    for name in CLEAN_QUANTITIES:
+        assert np.array_equal(getattr(part, name), getattr(short, name)[both])
+    assert part.last_finite_loss == pytest.approx(short.last_finite_loss, rel=1e-6)  # float32
+    assert whole.until(7) is whole is whole.until(8)
+    with pytest.raises(ValueError, match="epochs must be > 0, not 0"):
+        whole.until(0)
+
+
+def test_the_beginning_of_a_run_is_lost_if_it_is_lost_there() -> None:
+    [history] = fit([mlp(1e2)], loss="mse", eta=1.0, epochs=20)
+    assert history.diverged_step is not None and len(history.step) > 1
+    assert history.until(20) is history
+    part = history.until(history.step[-1] / history.steps_per_epoch)
+    assert part.diverged_step is None and part.step[-1] == history.step[-2]
+
+
 def test_a_run_that_ends_well_has_its_last_loss() -> None:
     [history] = fit([mlp()])
     assert history.diverged_step is None

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
 from nin.runs.averages import mean
-from nin.runs.times import local_powers
+from nin.runs.history import History
+from nin.runs.times import decay_times, local_powers
+
+Runs = Mapping[float, Sequence[History]]
+"""Runs over seeds, by the strength of the noise."""
 
 
 @dataclass(frozen=True)
@@ -38,17 +42,37 @@ class LocalPower:
         return f"{self.value:.2f} ± {self.err:.2f}".replace("-", "−")
 
 
-def measured_powers(sigma_eps: np.ndarray, tau: Mapping[float, np.ndarray]) -> list[LocalPower]:
-    """Return the local powers where all seeds fall so far at both strengths.
+def times_of_both(short: Runs, long: Runs, share: float) -> tuple[np.ndarray, np.ndarray]:
+    """Return decay times of |w_ni| over the noise, of long runs where the short ones end too soon.
 
     Args:
-        sigma_eps: Noise strengths, (n,), rising.
-        tau: Decay times, (n, seeds), by the share of the start that is left.
+        short: Runs at many strengths.
+        long: Longer runs at some strengths, with the same seeds.
+        share: Of the start, to which |w_ni| has to fall.
+
+    Returns:
+        The strengths at which all runs fall so far, (n,), rising; the times, (n, seeds).
     """
-    found = []
-    for share, times in tau.items():
-        powers = local_powers(list(sigma_eps), times)
-        for low, high, each in zip(sigma_eps, sigma_eps[1:], powers, strict=False):
-            if np.isfinite(each).all():
-                found.append(LocalPower(share, float(low), float(high), *mean(each)))
-    return found
+    found: dict[float, np.ndarray] = {}
+    for runs in (long, short):
+        times = {strength: decay_times(same, "w_ni", share) for strength, same in runs.items()}
+        found |= {strength: each for strength, each in times.items() if np.isfinite(each).all()}
+    rising = sorted(found)
+    return np.array(rising), np.array([found[strength] for strength in rising])
+
+
+def measured_powers(times: Mapping[float, tuple[np.ndarray, np.ndarray]]) -> list[LocalPower]:
+    """Return the local powers from each strength to the next.
+
+    Args:
+        times: Strengths sigma_eps, (n,), rising, and decay times, (n, seeds), finite, by the share
+            of the start that is left.
+    """
+    return [
+        LocalPower(share, float(low), float(high), *mean(each))
+        for share, (sigma_eps, tau) in times.items()
+        if len(sigma_eps) > 1
+        for low, high, each in zip(
+            sigma_eps, sigma_eps[1:], local_powers(list(sigma_eps), tau), strict=False
+        )
+    ]

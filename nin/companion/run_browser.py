@@ -15,11 +15,12 @@ from nin.runs.history import History
 from nin.runs.phases import Phase, classify_phase
 from nin.runs.times import decay_times, initial_time
 from nin.studies.experiments import (
-    FIG1_CENTER,
-    FIG1_CENTER_K,
     FIG1_RIGHT,
     FIG1_RIGHT_K,
+    FIG1_SWEEP,
+    FIG1_SWEEP_K,
     Experiment,
+    longer,
 )  # fmt: skip
 from nin.studies.run import recorded
 
@@ -53,12 +54,12 @@ class Family:
 
 FAMILIES = {
     "fig1": Family(
-        "Fig. 1 (right): its runs", "figures/fig1_timescales",
-        tuple(FIG1_RIGHT.at(k) for k in FIG1_RIGHT_K), (False, True),
+        "Fig. 1 (right): runs of three epochs", "figures/fig1_timescales",
+        tuple(FIG1_SWEEP.at(k) for k in FIG1_SWEEP_K), (False, True),
     ),
-    "center": Family(
-        "Fig. 1 (center): its runs, to the end", "figures/fig1_decay",
-        tuple(FIG1_CENTER.at(k) for k in FIG1_CENTER_K), (False, True),
+    "long": Family(
+        "Fig. 1 (center and right): runs to the end", "figures/fig1_timescales",
+        tuple(longer(FIG1_RIGHT.at(k)) for k in FIG1_RIGHT_K), (False, True),
     ),
     "fig2": Family(
         "Fig. 2: one layer, squared error", "figures/fig2_phases_mse",

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 
@@ -65,6 +65,33 @@ class History:
     def eval_epoch(self) -> Array:
         """`eval_step` in epochs, (m,)."""
         return self.eval_step / self.steps_per_epoch
+
+    def until(self, epochs: float) -> History:
+        """Return the beginning of the run: what was recorded up to the end of an epoch.
+
+        Its `last_finite_loss` is the last on record there.
+
+        Args:
+            epochs: Where it ends, > 0; a run that is no longer than that is returned whole.
+
+        Raises:
+            ValueError: If `epochs` is not > 0.
+        """
+        if not epochs > 0:
+            raise ValueError(f"epochs must be > 0, not {epochs}")
+        end = epochs * self.steps_per_epoch
+        seen, asked = self.step < end, self.eval_step <= end
+        if seen.all() and asked.all():
+            return self
+        lost = self.diverged_step is not None and self.diverged_step < end
+        return replace(
+            self,
+            norms={name: norm[seen] for name, norm in self.norms.items()},
+            **{name: getattr(self, name)[seen] for name in ("step", "loss", "accuracy")},
+            **{name: getattr(self, name)[asked] for name in ("eval_step", *CLEAN_QUANTITIES)},
+            diverged_step=self.diverged_step if lost else None,
+            last_finite_loss=float(self.loss[seen][-1]),
+        )
 
 
 def log_spaced_steps(total: int, dense: int, per_decade: int) -> Array:

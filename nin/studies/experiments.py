@@ -162,6 +162,17 @@ def experiment(name: str) -> Experiment:
     return EXPERIMENTS[name]
 
 
+def longer(e: Experiment) -> Experiment:
+    """Return the run of Fig. 1 (center) of which a run is the beginning, or the run itself.
+
+    >>> longer(FIG1_RIGHT.at(0.1)).epochs, longer(FIG1_RIGHT.at(1.8)).epochs
+    (100, 60)
+    """
+    whole = dataclasses.replace(e, epochs=FIG1_CENTER.epochs, evaluations=FIG1_CENTER.evaluations)
+    center = [FIG1_CENTER.at(K, fixed=e.fixed, seed=e.seed) for K in FIG1_CENTER_K]
+    return whole if e.epochs < whole.epochs and whole in center else e
+
+
 def strengths(base: Experiment, K: list[float], sigma_eps: list[float]) -> list[Experiment]:
     """Return an experiment at several noise strengths.
 
@@ -254,9 +265,13 @@ FIG1_CENTER = FIG1.at(0.01, epochs=100)
 """Fig. 1, center: a strength within the decay phase, and epochs enough to fit all images."""
 FIG1_CENTER_K = (0.01, 0.1, 0.5)
 """Strengths within that phase, of which the paper does not say which it shows."""
-FIG1_RIGHT = dataclasses.replace(FIG1, epochs=3, evaluations=4, precision="bf16")
-"""Fig. 1, right: many strengths, two kinds of NIN, several seeds; so products in bfloat16."""
-FIG1_RIGHT_K = (1e-5, 1e-4, 1e-3, 3e-3, 0.01, 0.02, 0.05, 0.1, 0.2, 0.35, 0.5, 0.7, 0.9, 1.1, 1.3,
+FIG1_RIGHT = dataclasses.replace(FIG1, epochs=60, evaluations=4)
+"""Fig. 1, right: strengths over the four phases, two kinds of NIN, several seeds."""
+FIG1_RIGHT_K = (1e-4, 1e-3, 0.01, 0.1, 0.5, 0.9, 1.8, 2.2, 2.7)
+"""Its strengths; those of the center are there with the first epochs of its runs; see `longer`."""
+FIG1_SWEEP = dataclasses.replace(FIG1_RIGHT, epochs=3, precision="bf16")
+"""The same at more strengths for fewer epochs, with products in bfloat16."""
+FIG1_SWEEP_K = (1e-5, 1e-4, 1e-3, 3e-3, 0.01, 0.02, 0.05, 0.1, 0.2, 0.35, 0.5, 0.7, 0.9, 1.1, 1.3,
                 1.5, 1.8, 2.2, 2.7)  # fmt: skip
 FIG2 = Experiment(loss="mse", epochs=100)
 """Fig. 2, bottom. Its catapults are over in ten steps: fewer epochs than Fig. 3 show the rest."""

@@ -10,12 +10,23 @@ import numpy as np
 
 from nin.companion.claims.finding import Cell, Finding, Verdict, judge
 from nin.companion.claims.ledger import claim
+from nin.companion.local_power import measured_powers, times_of_both
 from nin.runs.averages import course, mean
 from nin.runs.decay_fit import Outcome, fit_decay
 from nin.runs.history import History
 from nin.runs.phases import Phase, most_common_phase
-from nin.runs.times import FALLS, decay_times, local_powers, plateau_end
-from nin.studies.experiments import FIG1_CENTER, FIG1_CENTER_K, FIG1_RIGHT, FIG1_RIGHT_K, Experiment
+from nin.runs.times import FALLS, decay_times, plateau_end
+from nin.studies.experiments import (
+    FIG1,
+    FIG1_CENTER,
+    FIG1_CENTER_K,
+    FIG1_RIGHT,
+    FIG1_RIGHT_K,
+    FIG1_SWEEP,
+    FIG1_SWEEP_K,
+    Experiment,
+    longer,
+)  # fmt: skip
 from nin.studies.memorisation import BASE, MEMORISATION, Memory, memory
 from nin.studies.run import recorded
 from nin.studies.walks import FIG1_WEAK, WALKS, distances, increments
@@ -142,7 +153,7 @@ def exponential_decays() -> Finding:
 def fixed_and_redrawn() -> Finding:
     """Compare |w_ni| of paired runs at the end, and how far it walks where noise is too weak.
 
-    Besides the runs of Fig. 1's center, those of its right panel: shorter, at many strengths.
+    Besides the runs of Fig. 1's center, those of its right panel at other strengths.
     """
     cells = [
         _fixed_over_anew(FIG1_CENTER.at(K), *(center(f, K) for f in (False, True)))
@@ -157,9 +168,8 @@ def fixed_and_redrawn() -> Finding:
     cells.append(walked)
     cells += [
         _fixed_over_anew(FIG1_RIGHT.at(K), anew, fixed)
-        for K, anew, fixed in zip(FIG1_RIGHT_K, *(right(f).values() for f in (False, True)),
-                                  strict=True)
-        if not any(h.diverged_step is not None for h in (*anew, *fixed))
+        for K, (anew, fixed) in _both_kinds().items()
+        if K not in FIG1_CENTER_K and not any(h.diverged_step is not None for h in (*anew, *fixed))
     ]  # fmt: skip
     return Finding.over(
         cells,
@@ -187,7 +197,7 @@ def _alike(e: Experiment, what: str, ratio: np.ndarray) -> Cell:
 
 @lru_cache
 def right(fixed: bool) -> dict[float, list[History]]:
-    """Return the runs of Fig. 1's right panel: a history per seed, by sigma_eps.
+    """Return the runs of Fig. 1's right panel: a history per seed, by K.
 
     Args:
         fixed: Whether each image keeps its eps.
@@ -195,9 +205,30 @@ def right(fixed: bool) -> dict[float, list[History]]:
     Raises:
         RecordError: If a run is not on record.
     """
-    base = replace(FIG1_RIGHT, fixed=fixed)
-    runs = [base.at(K) for K in FIG1_RIGHT_K]
-    return {e.sigma_eps: recorded([replace(e, seed=s) for s in SEEDS], TIMES) for e in runs}
+    return {K: _recorded(FIG1_RIGHT.at(K, fixed=fixed)) for K in FIG1_RIGHT_K}
+
+
+@lru_cache
+def sweep_of_times(fixed: bool) -> dict[float, list[History]]:
+    """Return shorter runs at more strengths: a history per seed, by K.
+
+    Args:
+        fixed: Whether each image keeps its eps.
+
+    Raises:
+        RecordError: If a run is not on record.
+    """
+    return {K: _recorded(FIG1_SWEEP.at(K, fixed=fixed)) for K in FIG1_SWEEP_K}
+
+
+def _recorded(e: Experiment) -> list[History]:
+    runs = recorded([longer(replace(e, seed=seed)) for seed in SEEDS], TIMES)
+    return [h.until(e.epochs) for h in runs]
+
+
+def _both_kinds() -> dict[float, tuple[list[History], list[History]]]:
+    """Return the runs of Fig. 1's right panel with a re-randomised and with a fixed NIN, by K."""
+    return {K: (anew, right(True)[K]) for K, anew in right(False).items()}
 
 
 @claim(
@@ -208,51 +239,54 @@ def right(fixed: bool) -> dict[float, list[History]]:
     f"{TIMES}#fig-timescales",
 )
 def decay_times_over_phases() -> Finding:
-    """Name the phases of the sweep, and compare the times of both kinds beyond the first epoch.
+    """Name the phases in order of noise, and compare the times of both kinds of NIN.
 
     Before an image is seen again both are one run, and can but agree. What falls later is compared
-    by the times to several shares of the start, and at one strength over a hundred epochs.
+    by the times to several shares of the start.
     """
-    sweeps = [right(fixed) for fixed in (False, True)]
-    found = [[most_common_phase(hs) for hs in sweep.values()] for sweep in sweeps]
-    orders = [[list(Phase).index(phase) for phase, _ in row] for row in found]
+    paired = _both_kinds()
+    orders = [
+        [list(Phase).index(most_common_phase(histories)[0]) for histories in runs]
+        for runs in zip(*paired.values(), strict=True)
+    ]
     four = all(order == sorted(order) and set(order) == set(range(4)) for order in orders)
-    paired = dict(zip(FIG1_RIGHT_K, zip(*(s.values() for s in sweeps), strict=True), strict=True))
     cells = [
-        _later(K, share, anew, fixed, four and orders[0] == orders[1])
+        _later(K, share, anew, fixed, four)
         for K, (anew, fixed) in paired.items()
         for share in LEFT
-        if _both_late(share, anew, fixed)
+        if (_steps_to(share, anew) > anew[0].steps_per_epoch).all()
+        and np.isfinite(_steps_to(share, anew)).all()
     ]
-    long = center(False), center(True)
-    cells.append(_later(FIG1_CENTER.K, FALLS["w_ni"], *long, four))
-    sigma, half = list(sweeps[0]), [decay_times(h, "w_ni") for h in sweeps[0].values()]
-    powers = [mean(p) for p in local_powers(sigma, np.array(half)) if np.isfinite(p).all()]
-    steepest = min(range(len(powers)), key=lambda i: powers[i][0])
-    losses = np.array([decay_times(hs, "train_loss") for hs in sweeps[0].values()])
-    end = plateau_end(sigma, losses)
-    where = found[0][min(int(np.searchsorted(sigma, end.mean())), len(sigma) - 1)][0]
-    far = cells[-1]
+    half = FALLS["w_ni"]
+    kept_up = [c for c in cells if c.setting["left"] == half
+               and not np.isfinite(_steps_to(half, paired[c.setting["K"]][1])).any()]  # fmt: skip
+    short, long = (
+        {np.sqrt(K * FIG1.unit): histories for K, histories in runs.items()}
+        for runs in (sweep_of_times(False), right(False))
+    )
+    powers = measured_powers({half: times_of_both(short, long, half)})
+    steepest = min(powers, key=lambda power: power.value)
+    losses = np.array([decay_times(histories, "train_loss") for histories in short.values()])
+    end = plateau_end(list(short), losses)
     return Finding.over(
         cells,
         f"{'All four phases come in order' if four else 'Not all phases come in order'}, and the "
         "times change with the noise; but the half-life of |w_ni| is no power of it, for the local "
-        f"power is {_beside(powers[0])} at first, {_beside(powers[steepest])} at the steepest, and "
-        f"{_beside(powers[-1])} in the end; Eq. (2) says -2. The losses' times leave their plateau "
-        f"at sigma_eps = {end.mean():.0f}, in the {where} phase. Both kinds are one run in the "
-        f"first epoch. Later a fixed NIN is slower: at K = {far.setting['K']:g} it has not halved "
-        f"|w_ni| after {far.value:.0f} times as long.",
-        "time of |w_ni| to a share of its start beyond the first epoch, fixed over re-randomised; "
-        "the value is that of the longest half-life in the sweep",
-        value=max((c for c in cells[:-1] if c.setting["left"] == FALLS["w_ni"]),
-                  key=lambda c: -c.setting["K"]).number,
+        f"power is {powers[0].text()} at first, {steepest.text()} at the steepest, and "
+        f"{powers[-1].text()} in the end; Eq. (2) says -2. The losses' times leave their plateau "
+        f"at sigma_eps = {end.mean():.0f}. Both kinds are one run in the first epoch. Later a "
+        "fixed NIN is slower: it does not halve |w_ni| in "
+        f"{FIG1_RIGHT.epochs} epochs, {_factors(kept_up)} times as long as the other takes.",
+        "time of |w_ni| to a share of its start beyond the first epoch, fixed over re-randomised, "
+        "or the run's length over the latter; the value is that of the weakest noise that halves "
+        "|w_ni|",
+        value=min((c for c in cells if c.setting["left"] == half),
+                  key=lambda c: c.setting["K"]).number,
     )  # fmt: skip
 
 
-def _both_late(share: float, anew: list[History], fixed: list[History]) -> bool:
-    """Tell whether all runs fall to a share of |w_ni|, and all but in the first epoch."""
-    steps = np.array([_steps_to(share, histories) for histories in (anew, fixed)])
-    return bool(np.isfinite(steps).all() and (steps > anew[0].steps_per_epoch).all())
+def _factors(cells: list[Cell]) -> str:
+    return " and ".join(f"(at K = {c.setting['K']:g}) {c.value:.0f}" for c in cells)
 
 
 def _steps_to(share: float, histories: list[History]) -> np.ndarray:
@@ -264,13 +298,9 @@ def _later(K: float, share: float, anew: list[History], fixed: list[History], go
     slow = [min(steps, h.step[-1]) for steps, h in zip(_steps_to(share, fixed), fixed, strict=True)]
     ratio = np.array(slow) / _steps_to(share, anew)
     value, err = mean(ratio)
-    setting = {"K": K, "left": share, "epochs": round(fixed[0].epoch[-1])}
+    setting = {"K": K, "left": share, "epochs": FIG1_RIGHT.epochs}
     same, overlooked = abs(value - 1) < SIGMAS * err, abs(value - 1) < ALIKE
     return Cell.of(setting, ratio, good and same, good and overlooked)
-
-
-def _beside(number: tuple[float, float]) -> str:
-    return f"{number[0]:.2f} ± {number[1]:.2f}"
 
 
 @claim(

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 
-from nin.companion.claims.fig1 import TIMES, right
+from nin.companion.claims.fig1 import KINDS, TIMES, right, sweep_of_times
 from nin.companion.claims.finding import Cell, Finding, settings
 from nin.companion.claims.ledger import claim
 from nin.companion.claims.table1 import table1_histories
@@ -15,7 +16,7 @@ from nin.runs.averages import course, middle
 from nin.runs.history import History
 from nin.runs.phases import Phase
 from nin.runs.times import FALLS, decay_times, time_to
-from nin.studies.experiments import FIG1_RIGHT, TABLE1
+from nin.studies.experiments import FIG1_RIGHT, FIG1_SWEEP, TABLE1, experiment
 
 Array = np.ndarray
 PACE = 2.0
@@ -121,13 +122,13 @@ def evolves_as_the_loss() -> Finding:
     multiple of the loss's.
     """
     cells, explained = [], []
-    for figure, NIN, runs in _sweeps():
+    for at, runs in _sweeps():
         quiet = next(iter(runs.values()))
         for K, histories in runs.items():
             if any(h.diverged_step is not None for h in histories):
                 continue
             pace, shares = beside_the_loss(histories, quiet)
-            setting = {"figure": figure, "NIN": NIN, "K": K}
+            setting = {**at, "K": K}
             pace_of_all, err = middle(pace)
             good = _alike(pace_of_all, 1.0, shares[:, 0].mean())
             cells.append(Cell(setting, pace_of_all, pace_of_all * err, len(pace), good))
@@ -136,16 +137,18 @@ def evolves_as_the_loss() -> Finding:
     best, (by_loss, by_time) = cells[near], explained[near]
     slow = max(c.value for c in cells)
     like = [c for c, (share, _) in zip(cells, explained, strict=True) if share > COURSE]
-    where = ", ".join(f"Fig. {c.setting['figure']}, {c.setting['NIN']}, K = {c.setting['K']:.3g}"
+    where = ", ".join(f"Fig. {c.setting['figure']}, {c.setting['NIN']}, K = {c.setting['K']:.3g}, "
+                      f"{c.setting['epochs']} epochs"
                       for c in like)  # fmt: skip
     return Finding.over(
         cells,
         f"At {sum(c.holds for c in cells) or 'none'} of {len(cells)} settings. The noise weights "
         f"are slower at all of them, {best.value:.1f} to over {slow:.0f} times. Nearest is "
-        f"Fig. {best.setting['figure']} at K = {best.setting['K']:.2g}, where the decay "
-        "phase ends: more noise throws the noise weights. In course alone, whatever the pace, a "
-        f"power of the loss explains over {COURSE:.0%} of the variance of ln|w_ni| at {len(like)} "
-        f"({where}); at the nearest {by_loss:.0%}, where a single exponential explains "
+        f"Fig. {best.setting['figure']} at K = {best.setting['K']:.2g} over "
+        f"{best.setting['epochs']} epochs, where the decay phase ends: more noise throws the noise "
+        "weights. In course alone, whatever the pace, a power of the loss explains "
+        f"over {COURSE:.0%} of the variance of ln|w_ni| at {len(like)} "
+        f"({where}); at the nearest {max(by_loss, 0):.0%}, where a single exponential explains "
         f"{max(by_time, 0):.0%}.",
         "decay time of |w_ni|, or the run's length, over that of the loss of the run whose noise "
         "is not felt; the value is the nearest strength's",
@@ -154,13 +157,15 @@ def evolves_as_the_loss() -> Finding:
     )
 
 
-def _sweeps() -> list[tuple[str, str, dict[float, list[History]]]]:
-    """Return figure, kind of NIN, and runs by strength, the weakest first."""
-    found = [
-        ("1", kind, {s**2 / FIG1_RIGHT.unit: runs for s, runs in right(fixed).items()})
-        for fixed, kind in ((False, "re-randomised"), (True, "fixed"))
+def _sweeps() -> list[tuple[dict[str, Any], dict[float, list[History]]]]:
+    """Return what figure, kind of NIN and length, and runs by strength, the weakest first."""
+    found: list[tuple[dict[str, Any], dict[float, list[History]]]] = [
+        ({"figure": "1", "NIN": kind, "epochs": base.epochs}, runs(fixed))
+        for base, runs in ((FIG1_SWEEP, sweep_of_times), (FIG1_RIGHT, right))
+        for fixed, kind in KINDS.items()
     ]
     for name in ("fig2", "fig3"):
+        at = {"figure": name.removeprefix("fig"), "NIN": KINDS[False]}
         runs = {TABLE1[name][p]: table1_histories(name, p) for p in list(Phase)[:3]}
-        found.append((name.removeprefix("fig"), "re-randomised", runs))
+        found.append(({**at, "epochs": experiment(name).epochs}, runs))
     return found

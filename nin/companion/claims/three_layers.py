@@ -13,26 +13,26 @@ from nin.companion.claims.table1 import relaxation
 from nin.runs.averages import mean
 from nin.runs.history import History
 from nin.runs.phases import Phase, classify_phase
-from nin.studies.experiments import FIG1_CENTER_K, FIG1_RIGHT_K
+from nin.studies.experiments import (
+    FIG1_CENTER,
+    FIG1_CENTER_K,
+    FIG1_RIGHT,
+    FIG1_RIGHT_K,
+    FIG1_SWEEP,
+)  # fmt: skip
 
 LIKE_TABLE1 = {
-    1e-4: Phase.DECOUPLED, 0.1: Phase.DECAY, 0.9: Phase.CATAPULT, 1.1: Phase.CATAPULT,
-    1.8: Phase.DIVERGENT,
+    1e-4: Phase.DECOUPLED, 0.1: Phase.DECAY, 0.9: Phase.CATAPULT, 1.8: Phase.DIVERGENT,
 }  # fmt: skip
-"""Strengths of Fig. 1 (right) at Table 1's values for cross-entropy, to either side of K = 1."""
+"""Strengths of Fig. 1 (right) nearest to Table 1's values for cross-entropy."""
 DECADES = (1e-4, 1e-3, 0.01, 0.1, 0.9)
 """Strengths of Fig. 1 (right) about ten times apart, up to the catapult phase."""
 SMALL_GAP = 0.05
 """Of training and test accuracy, below which a network generalises well, as for C32-CE."""
 
 
-def by_strength(fixed: bool) -> dict[float, list[History]]:
-    """Return the runs of Fig. 1's right panel by K."""
-    return dict(zip(FIG1_RIGHT_K, right(fixed).values(), strict=True))
-
-
 def long_runs(fixed: bool) -> dict[float, list[History]]:
-    """Return the runs of Fig. 1's center by K, as `right` does those of its right panel."""
+    """Return the runs of Fig. 1's center by K."""
     return {K: center(fixed, K) for K in FIG1_CENTER_K}
 
 
@@ -48,7 +48,7 @@ def phases_of_three_layers() -> Finding:
     cells, found = [], dict[float, list[str]]()
     for fixed, NIN in KINDS.items():
         for K, phase in LIKE_TABLE1.items():
-            phases = [classify_phase(h).phase for h in by_strength(fixed)[K]]
+            phases = [classify_phase(h).phase for h in right(fixed)[K]]
             agree = [p == phase for p in phases]
             cells.append(Cell.of({"figure": "1", "NIN": NIN, "K": K}, agree, all(agree)))
             found.setdefault(K, []).extend(str(p) for p in phases if p != phase)
@@ -76,7 +76,7 @@ def phases_of_three_layers() -> Finding:
 )
 def relaxation_of_three_layers() -> Finding:
     """Compare times with those at a tenth of the noise variance; see `relaxation`."""
-    runs = by_strength(fixed=False)
+    runs = right(fixed=False)
     return relaxation("1", {K: runs[K] for K in DECADES})
 
 
@@ -114,13 +114,14 @@ def relaxation_over_a_hundred_epochs() -> Finding:
 def generalisation_of_three_layers() -> Finding:
     """Measure the gap of the accuracies: of short runs at the weakest noise, and of long ones."""
     K = FIG1_RIGHT_K[0]
-    runs = {(K, "re-randomised"): by_strength(fixed=False)[K]}
+    early = [h.until(FIG1_SWEEP.epochs) for h in right(fixed=False)[K]]
+    runs = {(K, "re-randomised", FIG1_SWEEP.epochs): early}
     for fixed, NIN in KINDS.items():
-        runs |= {(of, NIN): histories for of, histories in long_runs(fixed).items()}
+        runs[K, NIN, FIG1_RIGHT.epochs] = right(fixed)[K]
+        runs |= {(of, NIN, FIG1_CENTER.epochs): hs for of, hs in long_runs(fixed).items()}
     cells, test = [], list[float]()
-    for (strength, NIN), histories in runs.items():
+    for (strength, NIN, epochs), histories in runs.items():
         gap = [h.train_accuracy[-1] - h.val_accuracy[-1] for h in histories]
-        epochs = round(float(histories[0].epoch[-1]))
         setting = {"figure": "1", "NIN": NIN, "K": strength, "epochs": epochs}
         cells.append(Cell.of(setting, gap, np.mean(gap) < SMALL_GAP))
         test.append(float(np.mean([h.val_accuracy[-1] for h in histories])))

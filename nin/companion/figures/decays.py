@@ -138,7 +138,7 @@ def draw_times(
     _draw_points(ax, sigma_eps, tenth, fmt="x", color=NIW, label=label)
     for phase in dict.fromkeys(phases):
         ax.plot([], [], "s", ms=9, color=PHASE_COLORS[phase], alpha=0.6, label=phase)
-    ax.set(xscale="log", yscale="log", xlim=(edges[0], edges[-1]), ylim=(10, 1.5e4))
+    ax.set(xscale="log", yscale="log", xlim=(edges[0], edges[-1]), ylim=(10, 5e4))
     ax.set(xlabel=SIGMA_EPS, ylabel="decay time (SGD steps)")
 
 
