@@ -79,6 +79,8 @@ def test_a_look_stands_for_its_stride() -> None:
 
 def test_a_longer_life_has_a_longer_stride_and_epochs_enough() -> None:
     assert [stride_at(K) for K in (0.02, 0.5)] == [9, 1]
+    for e in decay_runs():
+        assert e.epochs * e.steps_per_epoch > 14 / e.K  # the half-life, about
     for found in half_lives(decay_runs(), HALF_LIVES):
         assert found.steps < found.experiment.epochs * found.experiment.steps_per_epoch
     assert HalfLife(SMALL, 1) != HalfLife(SMALL, 2)
