@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+from typing import Any
 
 import numpy as np
 import pytest
@@ -49,8 +50,8 @@ def test_the_pages_show_by_default_what_the_claims_read() -> None:
 def test_runs_in_another_order_are_not_what_the_paper_shows(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    def backwards(fixed: bool) -> dict[float, list[History]]:
-        found = fig1_right(fixed)
+    def backwards(*which: Any) -> dict[float, list[History]]:
+        found = fig1_right(*which)
         return dict(zip(found, reversed(list(found.values())), strict=True))
 
     fig1_right = fig1.right

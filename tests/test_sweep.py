@@ -24,7 +24,7 @@ from nin.studies.study import Shelf, train_runs
 ROOT = Path(__file__).resolve().parents[1]
 TINY = dataclasses.replace(FIG3, width=8, epochs=1, evaluations=1)
 RUNS = [dataclasses.replace(TINY, sigma_eps=s) for s in (1.0, 2.0, 3.0)]
-HANG = 1200  # seconds; imports alone take several, and minutes on a busy machine
+HANG = 600  # seconds; imports alone take several, and minutes on a busy machine
 
 
 def times(folder: Path) -> dict[str, int]:

@@ -113,9 +113,9 @@ def make_there(
             "install the same on both"
         )
     # PyTorch's number of threads, and so the bits, is one for all of a process: one at a time.
-    with _ALONE, _while_wanted():
+    with _ALONE:
         if (shelf.folder / mark).exists():
-            one(parcel.item, shelf)
+            _while_wanted(one, parcel.item, shelf)
             return {}
         # In Dask's own scratch space, which it clears after a worker that was killed
         scratch = getattr(_dask_worker(), "local_directory", None)
@@ -124,7 +124,7 @@ def make_there(
             if parcel.content is not None:
                 here.write_bytes(parcel.content)
                 os.utime(here, (0, 0))  # older than any recomputation
-            one(parcel.item, replace(shelf, folder=Path(folder)))
+            _while_wanted(one, parcel.item, replace(shelf, folder=Path(folder)))
             return {path.name: path.read_bytes() for path in Path(folder).glob("*.npz")}
 
 
@@ -132,35 +132,43 @@ class UnwantedError(BaseException):
     """Nobody waits any longer for what this thread makes; not for `except Exception` to catch."""
 
 
-@contextmanager
-def _while_wanted() -> Iterator[None]:
-    """End what this thread makes when the client that asked for it has gone or given up.
+def _while_wanted(one: Callable[[Any, Shelf], object], item: Any, shelf: Shelf) -> None:
+    """Make a record, and end that when the client that asked for it has gone or given up.
 
-    Dask itself forgets such a task, but lets it run to its end, for hours if need be.
+    Dask itself forgets such a task, but lets it run to its end, for hours if need be. It is made in
+    a thread of its own, which may be told to end as often as that takes: Python drops an exception
+    that arrives while an object is finalised.
     """
     worker = _dask_worker()
     if worker is None:
-        yield
+        one(item, shelf)
         return
-    key, thread = worker.get_current_task(), ctypes.c_ulong(threading.get_ident())
-    over, turn = threading.Event(), threading.Lock()
+    key, failures = worker.get_current_task(), []
 
-    def watch() -> None:
-        while not over.wait(_GLANCE):
-            task = worker.state.tasks.get(key)
-            if task is None or task.state != "executing":
-                with turn:
-                    if not over.is_set():
-                        unwanted = ctypes.py_object(UnwantedError)
-                        ctypes.pythonapi.PyThreadState_SetAsyncExc(thread, unwanted)
-                return
+    def make() -> None:
+        try:
+            one(item, shelf)
+        except BaseException as error:  # for the thread that waits
+            failures.append(error)
 
-    threading.Thread(target=watch, daemon=True).start()
-    try:
-        yield
-    finally:
-        with turn:
-            over.set()
+    thread = threading.Thread(target=make, daemon=True)
+    thread.start()
+    while thread.is_alive():
+        thread.join(_GLANCE)
+        task = worker.state.tasks.get(key)
+        if (task is None or task.state != "executing") and not _imports(thread):
+            ident, unwanted = ctypes.c_ulong(thread.ident or 0), ctypes.py_object(UnwantedError)
+            ctypes.pythonapi.PyThreadState_SetAsyncExc(ident, unwanted)
+    if failures:
+        raise failures[0]
+
+
+def _imports(thread: threading.Thread) -> bool:
+    """Return whether a thread imports a module, which an exception would leave half made."""
+    frame = sys._current_frames().get(thread.ident or 0)
+    while frame and "importlib" not in frame.f_code.co_filename:
+        frame = frame.f_back
+    return frame is not None
 
 
 def _dask_worker() -> Any:

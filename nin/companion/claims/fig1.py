@@ -191,39 +191,30 @@ def _fixed_over_anew(e: Experiment, anew: list[History], fixed: list[History]) -
 def _alike(e: Experiment, what: str, ratio: np.ndarray) -> Cell:
     """Make the cell of a ratio that would be 1 if both kinds were alike."""
     value, err = mean(ratio)
-    setting = {"K": e.K, "epochs": e.epochs, "of": what}
+    setting = {"K": float(f"{e.K:.9g}"), "epochs": e.epochs, "of": what}
     return Cell.of(setting, ratio, abs(value - 1) < max(ALIKE, SIGMAS * err))
 
 
 @lru_cache
-def right(fixed: bool) -> dict[float, list[History]]:
+def right(
+    fixed: bool, base: Experiment = FIG1_RIGHT, strengths: tuple[float, ...] = FIG1_RIGHT_K
+) -> dict[float, list[History]]:
     """Return the runs of Fig. 1's right panel: a history per seed, by K.
 
     Args:
         fixed: Whether each image keeps its eps.
+        base: `FIG1_RIGHT`, or the shorter `FIG1_SWEEP`.
+        strengths: K of its runs.
 
     Raises:
         RecordError: If a run is not on record.
     """
-    return {K: _recorded(FIG1_RIGHT.at(K, fixed=fixed)) for K in FIG1_RIGHT_K}
-
-
-@lru_cache
-def sweep_of_times(fixed: bool) -> dict[float, list[History]]:
-    """Return shorter runs at more strengths: a history per seed, by K.
-
-    Args:
-        fixed: Whether each image keeps its eps.
-
-    Raises:
-        RecordError: If a run is not on record.
-    """
-    return {K: _recorded(FIG1_SWEEP.at(K, fixed=fixed)) for K in FIG1_SWEEP_K}
-
-
-def _recorded(e: Experiment) -> list[History]:
-    runs = recorded([longer(replace(e, seed=seed)) for seed in SEEDS], TIMES)
-    return [h.until(e.epochs) for h in runs]
+    asked = [base.at(K, fixed=fixed) for K in strengths]
+    whole = [recorded([longer(replace(e, seed=seed)) for seed in SEEDS], TIMES) for e in asked]
+    return {
+        K: [h.until(base.epochs) for h in histories]
+        for K, histories in zip(strengths, whole, strict=True)
+    }
 
 
 def _both_kinds() -> dict[float, tuple[list[History], list[History]]]:
@@ -251,18 +242,18 @@ def decay_times_over_phases() -> Finding:
     ]
     four = all(order == sorted(order) and set(order) == set(range(4)) for order in orders)
     cells = [
-        _later(K, share, anew, fixed, four)
+        _later(K, share, steps, fixed, four)
         for K, (anew, fixed) in paired.items()
         for share in LEFT
-        if (_steps_to(share, anew) > anew[0].steps_per_epoch).all()
-        and np.isfinite(_steps_to(share, anew)).all()
+        for steps in [_steps_to(share, anew)]
+        if (np.isfinite(steps) & (steps > anew[0].steps_per_epoch)).all()
     ]
     half = FALLS["w_ni"]
     kept_up = [c for c in cells if c.setting["left"] == half
                and not np.isfinite(_steps_to(half, paired[c.setting["K"]][1])).any()]  # fmt: skip
     short, long = (
         {np.sqrt(K * FIG1.unit): histories for K, histories in runs.items()}
-        for runs in (sweep_of_times(False), right(False))
+        for runs in (right(False, FIG1_SWEEP, FIG1_SWEEP_K), right(False))
     )
     powers = measured_powers({half: times_of_both(short, long, half)})
     steepest = min(powers, key=lambda power: power.value)
@@ -293,10 +284,10 @@ def _steps_to(share: float, histories: list[History]) -> np.ndarray:
     return -np.log(share) * decay_times(histories, "w_ni", share)
 
 
-def _later(K: float, share: float, anew: list[History], fixed: list[History], good: bool) -> Cell:
-    """Make the cell of the times to a share of |w_ni|; of one not reached, the run's length."""
+def _later(K: float, share: float, anew: np.ndarray, fixed: list[History], good: bool) -> Cell:
+    """Make the cell of the steps to a share of |w_ni|; of one not reached, the run's length."""
     slow = [min(steps, h.step[-1]) for steps, h in zip(_steps_to(share, fixed), fixed, strict=True)]
-    ratio = np.array(slow) / _steps_to(share, anew)
+    ratio = np.array(slow) / anew
     value, err = mean(ratio)
     setting = {"K": K, "left": share, "epochs": FIG1_RIGHT.epochs}
     same, overlooked = abs(value - 1) < SIGMAS * err, abs(value - 1) < ALIKE

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from nin.companion.claims.fig1 import KINDS, TIMES, right, sweep_of_times
+from nin.companion.claims.fig1 import KINDS, TIMES, right
 from nin.companion.claims.finding import Cell, Finding, settings
 from nin.companion.claims.ledger import claim
 from nin.companion.claims.table1 import table1_histories
@@ -16,7 +16,14 @@ from nin.runs.averages import course, middle
 from nin.runs.history import History
 from nin.runs.phases import Phase
 from nin.runs.times import FALLS, decay_times, time_to
-from nin.studies.experiments import FIG1_RIGHT, FIG1_SWEEP, TABLE1, experiment
+from nin.studies.experiments import (
+    FIG1_RIGHT,
+    FIG1_RIGHT_K,
+    FIG1_SWEEP,
+    FIG1_SWEEP_K,
+    TABLE1,
+    experiment,
+)  # fmt: skip
 
 Array = np.ndarray
 PACE = 2.0
@@ -160,8 +167,8 @@ def evolves_as_the_loss() -> Finding:
 def _sweeps() -> list[tuple[dict[str, Any], dict[float, list[History]]]]:
     """Return what figure, kind of NIN and length, and runs by strength, the weakest first."""
     found: list[tuple[dict[str, Any], dict[float, list[History]]]] = [
-        ({"figure": "1", "NIN": kind, "epochs": base.epochs}, runs(fixed))
-        for base, runs in ((FIG1_SWEEP, sweep_of_times), (FIG1_RIGHT, right))
+        ({"figure": "1", "NIN": kind, "epochs": base.epochs}, right(fixed, base, strengths))
+        for base, strengths in ((FIG1_SWEEP, FIG1_SWEEP_K), (FIG1_RIGHT, FIG1_RIGHT_K))
         for fixed, kind in KINDS.items()
     ]
     for name in ("fig2", "fig3"):
