@@ -208,6 +208,38 @@ def test_what_a_client_asked_for_ends_with_it(
     assert client.submit(int, pure=False).result(timeout=HANG) == 0  # the workers are as before
 
 
+def hard_of_hearing(_: object, shelf: Shelf) -> None:
+    """Import what takes seconds, then make for hours; drop the first word that nobody waits."""
+    folder = shelf.folder
+    (folder / "slow_module.py").write_text(
+        "import time, pathlib\n"
+        "here = pathlib.Path(__file__).parent\n"
+        "(here / 'begun').touch()\n"
+        "time.sleep(3)\n"
+        "(here / 'imported').touch()\n"
+    )
+    sys.path.insert(0, str(folder))
+    __import__("slow_module")
+    for time_told in ("once", "twice"):
+        try:
+            while True:
+                time.sleep(0.01)
+        except BaseException:
+            (folder / time_told).touch()
+
+
+def test_what_nobody_waits_for_is_told_again_and_never_while_it_imports(
+    executor: Executor, tmp_path: Path
+) -> None:
+    shelf, parcel = Shelf(tmp_path, ""), Parcel(TINY1, run_path(TINY1, tmp_path))
+    with seen_by_workers(tmp_path) as mark:
+        asked = executor.submit(make_there, hard_of_hearing, shelf, mark, source_hash(), parcel)
+        wait_until((tmp_path / "begun").exists)
+        asked.cancel()
+        for name in ("imported", "once", "twice"):
+            wait_until((tmp_path / name).exists)
+
+
 def test_a_worker_with_another_package_is_refused(executor: Executor, tmp_path: Path) -> None:
     parcel = Parcel(TINY1, run_path(TINY1, tmp_path))
     asked = executor.submit(make_there, run_record, Shelf(tmp_path, ""), "", "other", parcel)
