@@ -21,6 +21,9 @@ os.environ.pop("NIN_RESULTS", None)  # the committed records are tested
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 # A shell that starts the tests in the background has them ignore Ctrl-C, and so what they start.
 signal.signal(signal.SIGINT, signal.default_int_handler)
+# The numbers of the chapters are those of a CPU; what a GPU is asked is in tests/test_gpu.py.
+if not os.environ.get("NIN_TEST_GPU"):
+    os.environ["CUDA_VISIBLE_DEVICES"] = ""
 os.environ.setdefault("NIN_FINDINGS", str(ROOT / "build" / "findings"))  # a ledger for all tests
 
 

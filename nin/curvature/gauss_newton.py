@@ -70,7 +70,7 @@ def output_hessian(loss: Loss | LossFunction, z: Tensor, y: Tensor | None = None
         z: Outputs, (batch, d).
         y: Labels, (batch,); default 0, 1, ...
     """
-    labels = torch.arange(len(z)) if y is None else y
+    labels = torch.arange(len(z), device=z.device) if y is None else y
     if isinstance(loss, Loss):
         gradient = loss.gradient
     else:

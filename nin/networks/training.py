@@ -21,6 +21,7 @@ from nin.networks.losses import Loss, LossFunction, check_losses, loss_by_name
 from nin.networks.mlp_stack import MLPStack
 from nin.networks.models import MLP
 from nin.networks.module_stack import ModuleStack, dtype_of, trainable_copy
+from nin.networks.replayed import Replayed
 from nin.networks.seeds import generator
 from nin.runs.history import History, log_spaced_steps
 
@@ -146,7 +147,7 @@ class Observer(Protocol):
 
 
 class Stack(Protocol):
-    """R networks of one architecture: what the loop asks of its three stacks."""
+    """R networks of one architecture: what the loop asks of its stacks."""
 
     dtype: torch.dtype
     optimizer: str
@@ -185,14 +186,15 @@ def _stack(
         return LoopStack(models, loss, optimizer)
     mlps = [m for m in models if _is_plain(m)]
     if len(mlps) == len(models) and isinstance(loss, Loss):
-        return MLPStack(mlps, loss, eta, precision)  # type: ignore[arg-type]
-    stack = ModuleStack(models, loss, eta)
-    index = torch.arange(batch_size).expand(len(models), -1)
-    eps = torch.zeros(max(1, len(stack.nodes)), *index.shape, device=data.train_y.device)
+        stack = MLPStack(mlps, loss, eta, precision)  # type: ignore[arg-type]
+        return Replayed(stack) if data.train_y.is_cuda else stack
+    batched = ModuleStack(models, loss, eta)
+    index = torch.arange(batch_size, device=data.train_y.device).expand(len(models), -1)
+    eps = torch.zeros(max(1, len(batched.nodes)), *index.shape, device=data.train_y.device)
     try:
-        x = take(_as(stack.dtype, data.train_x), index)
+        x = take(_as(batched.dtype, data.train_x), index)
         with warnings.catch_warnings(record=True):  # of a route that may not be taken
-            stack.try_step(x, data.train_y[index], eps)
+            batched.try_step(x, data.train_y[index], eps)
     except ValueError:  # of a loss or a node, which says what to do
         raise
     except Exception as error:  # whatever it is, the loop meets it again or does without
@@ -202,7 +204,7 @@ def _stack(
             stacklevel=3,
         )
         return LoopStack(models, loss, lambda groups: torch.optim.SGD(groups, lr=eta))
-    return stack
+    return batched
 
 
 def _is_plain(model: nn.Module) -> bool:
@@ -264,10 +266,10 @@ class _Lockstep:
 
     def step(self, step: int, batch: slice, record: bool) -> None:
         """Take one step; runs whose loss before it was not finite leave the stack."""
-        norms = self.stack.norms() if record else None
+        norms = {n: v.tolist() for n, v in self.stack.norms().items()} if record else None
         index, eps = self.order[:, batch], self.noise[..., batch]
         losses, shares = self.stack.step(self.train_x, self.data.train_y, index, eps)
-        values = losses.tolist()
+        values = losses.tolist()  # the one word of each step that a GPU is waited for
         for i, run in enumerate(self.active):
             self.logs[run].see(step, values[i], shares[i], norms, i)
         kept = [i for i, value in enumerate(values) if np.isfinite(value)]
@@ -383,7 +385,7 @@ def _check_last_batch(model: nn.Module, data: Dataset, batch_size: int) -> None:
         return
     probe = trainable_copy(model)
     for node in nodes(probe).values():
-        node.eps = torch.zeros(1)
+        node.eps = torch.zeros(1, device=data.train_y.device)
     on_gpu = [data.train_y.device] if data.train_y.is_cuda else []
     with torch.no_grad(), torch.random.fork_rng(on_gpu):
         try:

@@ -156,9 +156,11 @@ def _while_wanted(one: Callable[[Any, Shelf], object], item: Any, shelf: Shelf) 
     while thread.is_alive():
         thread.join(_GLANCE)
         task = worker.state.tasks.get(key)
-        if (task is None or task.state != "executing") and not _imports(thread):
-            ident, unwanted = ctypes.c_ulong(thread.ident or 0), ctypes.py_object(UnwantedError)
-            ctypes.pythonapi.PyThreadState_SetAsyncExc(ident, unwanted)
+        unwanted = task is None or task.state != "executing"
+        # Once it has ended, its number may be another thread's
+        if unwanted and thread.is_alive() and not _imports(thread):
+            ident, error = ctypes.c_ulong(thread.ident or 0), ctypes.py_object(UnwantedError)
+            ctypes.pythonapi.PyThreadState_SetAsyncExc(ident, error)
     if failures:
         raise failures[0]
 

@@ -267,7 +267,7 @@ FIG1_CENTER_K = (0.01, 0.1, 0.5)
 """Strengths within that phase, of which the paper does not say which it shows."""
 FIG1_RIGHT = dataclasses.replace(FIG1, epochs=60, evaluations=4)
 """Fig. 1, right: strengths over the four phases, two kinds of NIN, several seeds."""
-FIG1_RIGHT_K = (1e-4, 1e-3, 0.01, 0.1, 0.5, 0.9, 1.3, 1.8, 2.2, 2.7)
+FIG1_RIGHT_K = (1e-4, 1e-3, 3e-3, 0.01, 0.05, 0.1, 0.5, 0.9, 1.3, 1.8, 2.2, 2.7)
 """Its strengths; those of the center are there with the first epochs of its runs; see `longer`."""
 FIG1_SWEEP = dataclasses.replace(FIG1_RIGHT, epochs=3, precision="bf16")
 """The same at more strengths for fewer epochs, with products in bfloat16."""

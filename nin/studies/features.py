@@ -174,7 +174,7 @@ class Ruler:
         assert isinstance(model, MLP)  # what an `Experiment` is of
         pixels = model.linear(0).weight.detach().norm(dim=0)
         niw = one_node(model)[1].w_ni.detach().norm()
-        self.rows.append(torch.cat([pixels, niw[None]]).numpy())
+        self.rows.append(torch.cat([pixels, niw[None]]).cpu().numpy())
 
 
 def weight_lengths(

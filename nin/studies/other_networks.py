@@ -197,7 +197,8 @@ class _Looks:
         """Look at the network before a step; see `nin.Observer`."""
         layer, node = one_node(model)
         w = node.w_ni.detach()
-        local = LocalLoss(model, layer, self.x, self.y, self.loss.values)
+        images, labels = self.x.to(x.device), self.y.to(x.device)
+        local = LocalLoss(model, layer, images, labels, self.loss.values)
         drawn = sampled_gradients(local, w, node.sigma_eps, self.pairs, seed=step).mean(0)
         by = (local.mean_product(w), drawn)
         self.rows.append((step, float(w.norm()), *(float(w @ v / w.square().sum()) for v in by)))

@@ -93,8 +93,11 @@ def run_records(experiments: Sequence[Experiment], shelf: Shelf) -> list[RunReco
     """Return the record of each experiment; see `run_or_load`."""
     if shelf.may_make and device_of(shelf.executor) != "cpu":
         groups: dict[Experiment, list[Experiment]] = {}
+        look = dataclasses.replace(shelf, may_make=False)
         for e in dict.fromkeys(experiments):
-            if shelf.recompute or not run_path(e, shelf.folder).exists():
+            try:  # a damaged one stops this before anything trains
+                run_record(e, look)
+            except MissingRecordError:
                 groups.setdefault(alike(e), []).append(e)
         parts = [
             tuple(group[i : i + LOCKSTEP_RUNS])

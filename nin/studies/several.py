@@ -155,22 +155,22 @@ class Stage:
 
     def see(self, run: int, step: int, model: nn.Module, x: Tensor, y: Tensor, eps: Tensor) -> None:
         """Look at the network before a step; see `nin.Observer`."""
-        found, layers = nodes(model), _layers(model)
-        reads = [v.square().sum(1) for v in _inputs(model, self.x)]
+        found, layers, (images, labels) = nodes(model), _layers(model), self.beside(model)
+        reads = [v.square().sum(1) for v in _inputs(model, images)]
         row: dict[str, Any] = {name: [] for name in ("size", "along", "trace", "block")}
         for name, node in found.items():
             w = node.w_ni.detach()
-            local = LocalLoss(model, name, self.x, self.y, self.loss.values)
+            local = LocalLoss(model, name, images, labels, self.loss.values)
             row["size"].append(float(w.norm()))
             row["along"].append(float(w @ local.mean_product(w) / w.square().sum()))
-            of_sample = _traces(local, len(self.x), len(w), generator(step, "signs", name))
+            of_sample = _traces(local, len(images), len(w), generator(step, "signs", name))
             row["trace"].append(float(of_sample.mean()))
             if name in layers:
                 row["block"].append(float((of_sample * reads[len(row["block"])]).mean()))
         row["input_sq"] = [float(v.mean()) for v in reads]
         row["pull"] = self.pulls(model, step).mean(1)
         weights = [layer.weight for layer in layers.values()]
-        loss = self.loss.values(model.eval()(self.x), self.y).mean()
+        loss = self.loss.values(model.eval()(images), labels).mean()
         slopes = torch.autograd.grad(loss, weights)
         row["loss"] = float(loss.detach())
         row["slope_sq"] = float(torch.stack([v.square().sum() for v in slopes]).sum())
@@ -180,9 +180,14 @@ class Stage:
     def pulls(self, model: nn.Module, seed: int) -> np.ndarray:
         """Return the pull on each node's w_ni in each pair of draws, (nodes, pairs)."""
         return pulls_of_nodes(
-            model.train(), self.x, self.y, lambda z, y: self.loss.values(z, y).mean(), self.pairs,
-            generator(seed, "pulls"),
+            model.train(), *self.beside(model), lambda z, y: self.loss.values(z, y).mean(),
+            self.pairs, generator(seed, "pulls"),
         )  # fmt: skip
+
+    def beside(self, model: nn.Module) -> tuple[Tensor, Tensor]:
+        """Return the images and their labels where a network lies."""
+        device = next(model.parameters()).device
+        return self.x.to(device), self.y.to(device)
 
     def powers(self, model: nn.Module, scaled: float) -> np.ndarray:
         """Return the power with which each pull goes as the size of each layer's weights.
@@ -312,9 +317,9 @@ def _inputs(model: nn.Module, x: Tensor) -> list[Tensor]:
 
 def _traces(local: LocalLoss, n: int, features: int, g: torch.Generator) -> Tensor:
     """Estimate the trace of each sample's local Hessian, (n,), by random signs of its own."""
-    total = torch.zeros(n)
+    total = torch.zeros(n, device=local.y.device)
     for _ in range(_SIGNS):
-        signs = torch.randint(2, (n, features), generator=g).mul(2).sub(1).float()
+        signs = torch.randint(2, (n, features), generator=g).mul(2).sub(1).to(total)
         total += (signs * local.product(signs)).sum(1)
     return total / _SIGNS
 

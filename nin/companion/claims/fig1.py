@@ -195,25 +195,30 @@ def _alike(e: Experiment, what: str, ratio: np.ndarray) -> Cell:
     return Cell.of(setting, ratio, abs(value - 1) < max(ALIKE, SIGMAS * err))
 
 
-@lru_cache
-def right(
-    fixed: bool, base: Experiment = FIG1_RIGHT, strengths: tuple[float, ...] = FIG1_RIGHT_K
-) -> dict[float, list[History]]:
+STRENGTHS = {FIG1_RIGHT: FIG1_RIGHT_K, FIG1_SWEEP: FIG1_SWEEP_K}
+"""K of the runs of Fig. 1's right panel: those over 60 epochs, and those over three."""
+
+
+def right(fixed: bool, base: Experiment = FIG1_RIGHT) -> dict[float, list[History]]:
     """Return the runs of Fig. 1's right panel: a history per seed, by K.
 
     Args:
         fixed: Whether each image keeps its eps.
-        base: `FIG1_RIGHT`, or the shorter `FIG1_SWEEP`.
-        strengths: K of its runs.
+        base: One of `STRENGTHS`.
 
     Raises:
         RecordError: If a run is not on record.
     """
-    asked = [base.at(K, fixed=fixed) for K in strengths]
+    return _right(fixed, base)
+
+
+@lru_cache
+def _right(fixed: bool, base: Experiment) -> dict[float, list[History]]:
+    asked = [base.at(K, fixed=fixed) for K in STRENGTHS[base]]
     whole = [recorded([longer(replace(e, seed=seed)) for seed in SEEDS], TIMES) for e in asked]
     return {
         K: [h.until(base.epochs) for h in histories]
-        for K, histories in zip(strengths, whole, strict=True)
+        for K, histories in zip(STRENGTHS[base], whole, strict=True)
     }
 
 
@@ -253,7 +258,7 @@ def decay_times_over_phases() -> Finding:
                and not np.isfinite(_steps_to(half, paired[c.setting["K"]][1])).any()]  # fmt: skip
     short, long = (
         {np.sqrt(K * FIG1.unit): histories for K, histories in runs.items()}
-        for runs in (right(False, FIG1_SWEEP, FIG1_SWEEP_K), right(False))
+        for runs in (right(False, FIG1_SWEEP), right(False))
     )
     powers = measured_powers({half: times_of_both(short, long, half)})
     steepest = min(powers, key=lambda power: power.value)

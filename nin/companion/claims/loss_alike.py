@@ -16,14 +16,7 @@ from nin.runs.averages import course, middle
 from nin.runs.history import History
 from nin.runs.phases import Phase
 from nin.runs.times import FALLS, decay_times, time_to
-from nin.studies.experiments import (
-    FIG1_RIGHT,
-    FIG1_RIGHT_K,
-    FIG1_SWEEP,
-    FIG1_SWEEP_K,
-    TABLE1,
-    experiment,
-)  # fmt: skip
+from nin.studies.experiments import FIG1_RIGHT, FIG1_SWEEP, TABLE1, experiment
 
 Array = np.ndarray
 PACE = 2.0
@@ -167,8 +160,8 @@ def evolves_as_the_loss() -> Finding:
 def _sweeps() -> list[tuple[dict[str, Any], dict[float, list[History]]]]:
     """Return what figure, kind of NIN and length, and runs by strength, the weakest first."""
     found: list[tuple[dict[str, Any], dict[float, list[History]]]] = [
-        ({"figure": "1", "NIN": kind, "epochs": base.epochs}, right(fixed, base, strengths))
-        for base, strengths in ((FIG1_SWEEP, FIG1_SWEEP_K), (FIG1_RIGHT, FIG1_RIGHT_K))
+        ({"figure": "1", "NIN": kind, "epochs": base.epochs}, right(fixed, base))
+        for base in (FIG1_SWEEP, FIG1_RIGHT)
         for fixed, kind in KINDS.items()
     ]
     for name in ("fig2", "fig3"):

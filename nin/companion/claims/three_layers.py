@@ -17,9 +17,8 @@ from nin.studies.experiments import (
     FIG1_CENTER,
     FIG1_CENTER_K,
     FIG1_RIGHT,
-    FIG1_RIGHT_K,
     FIG1_SWEEP,
-)  # fmt: skip
+)
 
 LIKE_TABLE1 = {
     1e-4: Phase.DECOUPLED, 0.1: Phase.DECAY, 0.9: Phase.CATAPULT, 1.3: Phase.CATAPULT,
@@ -114,7 +113,7 @@ def relaxation_over_a_hundred_epochs() -> Finding:
 )
 def generalisation_of_three_layers() -> Finding:
     """Measure the gap of the accuracies: of short runs at the weakest noise, and of long ones."""
-    K = FIG1_RIGHT_K[0]
+    K = min(right(fixed=False))
     early = [h.until(FIG1_SWEEP.epochs) for h in right(fixed=False)[K]]
     runs = {(K, "re-randomised", FIG1_SWEEP.epochs): early}
     for fixed, NIN in KINDS.items():
