@@ -23,16 +23,19 @@ CHROMIUM = next(
 
 
 @pytest.fixture(scope="session")
-def built_book() -> Path:
-    """The folder of the HTML pages, built now: seconds when nothing has changed since the last."""
+def built_book(testrun_uid: str) -> Path:
+    """The folder of the HTML pages, built now, by the first process that asks for it."""
     build = [Path(sys.executable).with_name("jupyter-book"), "build", "book", "--quiet"]
     strict = ["-W", "-n", "--keep-going"]
     (ROOT / "build").mkdir(exist_ok=True)
-    with FileLock(ROOT / "build" / "book.lock"):  # tests may run in several processes
-        done = subprocess.run(
-            [*build, *strict], cwd=ROOT, capture_output=True, text=True, check=False
-        )
-    assert done.returncode == 0, f"the book does not build:\n{done.stdout}\n{done.stderr}"
+    with FileLock(ROOT / "build" / "book.lock"):
+        built = ROOT / "build" / "book.built"  # by which run of the tests
+        if not built.exists() or built.read_text() != testrun_uid:
+            done = subprocess.run(
+                [*build, *strict], cwd=ROOT, capture_output=True, text=True, check=False
+            )
+            assert done.returncode == 0, f"the book does not build:\n{done.stdout}\n{done.stderr}"
+            built.write_text(testrun_uid)
     return ROOT / "_build" / "html"
 
 

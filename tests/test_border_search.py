@@ -248,8 +248,10 @@ import os, random, signal, sys, time
 from pathlib import Path
 import torch
 from test_border_search import STEPS, TINY, Shelf, Trials, asked, find_borders
+from nin.studies.study import images_of
 
 torch.set_num_threads(1)
+images_of(TINY)  # once, for all of them
 shelf, rng, seen = Shelf(Path(sys.argv[1]), ""), random.Random(0), {}
 while len(seen) < 8:
     search = os.fork()

@@ -45,7 +45,7 @@ CASES = {
         False,
     ),
 }
-N = 120
+N = 80
 
 
 @pytest.fixture(scope="module")

@@ -22,7 +22,7 @@ class _Recorded:
 
 
 class Replayed:
-    """An `MLPStack` on a GPU whose steps are replayed, since to launch them takes longer than they.
+    """An `MLPStack` on a GPU whose steps are replayed: to launch them takes longer than they do.
 
     A step of a small network is some dozens of products and maps of a few microseconds each. The
     first of a batch size is taken as ever, the second is recorded, and that and all later ones are
