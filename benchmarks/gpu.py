@@ -15,7 +15,6 @@ import argparse
 import dataclasses
 import json
 import statistics
-import sys
 import tempfile
 import time
 from collections import defaultdict
@@ -32,8 +31,8 @@ from nin.networks.training import Stack
 from nin.runs.phases import classify_phase
 from nin.studies.experiments import FIG1, FIG3, Experiment
 from nin.studies.records import provenance
-from nin.studies.run import RUNS, RunRecord, run_or_load, run_record
-from nin.studies.study import alike, images_of
+from nin.studies.run import RUNS, run_or_load, run_records
+from nin.studies.study import images_of
 
 TURN = 100  # steps
 NETS = {"Fig. 1, batches of 128": FIG1, "Fig. 3, batches of 1000": FIG3}
@@ -91,48 +90,28 @@ def report(name: str, e: Experiment, runs: int, rounds: int) -> None:
 
 def train_all(folder: Path) -> None:
     """Train every run on record anew, and print how long that took and which phases are others."""
-    groups: dict[Experiment, list[Experiment]] = defaultdict(list)
+    rows: dict[str, list[Experiment]] = defaultdict(list)
     for path in sorted(RESULTS.glob("*.npz")):
         with np.load(path) as record:
             e = Experiment(**json.loads(str(record["meta"]))["asked"])
-        groups[alike(e)].append(e)
-    before = {e: run_record(e, RUNS) for runs in groups.values() for e in runs}
+        rows[f"{e.loss}, depth {e.depth}, {e.epochs} epochs, {e.precision}"].append(e)
+    every = [e for runs in rows.values() for e in runs]
+    both = run_records(every, RUNS), run_or_load(every, folder=folder, progress=False)
+    pairs = dict(zip(every, zip(*both, strict=True), strict=True))
+    phases = {e: [classify_phase(r.history).phase for r in pair] for e, pair in pairs.items()}
     print("\nruns: all on record, trained anew")
     print(f"{'':40}{'runs':>5}{'s':>8}{'s on record':>13}{'same phase':>12}")
-    all_new: dict[Experiment, RunRecord] = {}
-    rows: dict[str, list[Experiment]] = defaultdict(list)
-    for shared, runs in groups.items():
-        new = run_or_load(runs, folder=folder, progress=False)
-        all_new |= dict(zip(runs, new, strict=True))
-        what = f"{shared.loss}, depth {shared.depth}, {shared.epochs} epochs, {shared.precision}"
-        rows[what] += runs
-        print(f"{what}: {len(runs)} trained", file=sys.stderr, flush=True)
-    for what, runs in rows.items():
-        print_row(what, runs, before, all_new)
-    print_row("all", list(all_new), before, all_new)
-    for e, record in all_new.items():
-        phases = [classify_phase(r.history).phase for r in (before[e], record)]
-        if phases[0] != phases[1]:
+    for what, runs in {**rows, "all": every}.items():
+        before, after = (sum(float(pairs[e][i].made["seconds"]) for e in runs) for i in (0, 1))
+        same = sum(len(set(phases[e])) == 1 for e in runs)
+        print(f"{what:40}{len(runs):5}{after:8.1f}{before:13,.0f}{same:12}")
+    for e, (before_it, after_it) in phases.items():
+        if before_it != after_it:
             kind = "fixed" if e.fixed else "re-randomised"
             print(
                 f"{e.loss}, depth {e.depth}, {e.epochs} epochs, K = {e.K:.3g}, {kind}, "
-                f"seed {e.seed}: {phases[0]} on record, {phases[1]} here."
+                f"seed {e.seed}: {before_it} on record, {after_it} here."
             )
-
-
-def print_row(
-    what: str,
-    runs: list[Experiment],
-    before: dict[Experiment, RunRecord],
-    after: dict[Experiment, RunRecord],
-) -> None:
-    """Print how many runs, the seconds of both kinds, and how many are in the same phase."""
-    seconds = [sum(float(records[e].made["seconds"]) for e in runs) for records in (after, before)]
-    phases = [
-        [classify_phase(records[e].history).phase for e in runs] for records in (before, after)
-    ]
-    same = sum(a == b for a, b in zip(*phases, strict=True))
-    print(f"{what:40}{len(runs):5}{seconds[0]:8.1f}{seconds[1]:13,.0f}{same:12}", flush=True)
 
 
 if __name__ == "__main__":
