@@ -95,6 +95,9 @@ FIRST_OF_A_KIND = """known => {
   repeated.forEach(element => element.remove());
   return [...kinds.keys()].slice(known.length);
 }"""
+# Axe sees no text in the signs of an equation, thousands of elements: what a few pages are asked
+# with them, all are asked without.
+SIGNS_AWAY = "document.querySelectorAll('mjx-container').forEach(e => e.replaceChildren())"
 STILL = "*, *::before, *::after { transition: none !important; animation: none !important; }"
 
 
@@ -130,7 +133,7 @@ class Reader:
     def laid_out(self) -> dict[str, Any]:
         """What is in the page that is open, once all of it is drawn."""
         self.page.wait_for_function(DRAWN)
-        return self.page.evaluate(LOOK) | {"overflow": self.page.evaluate(OVERFLOW)}
+        return self.page.evaluate(LOOK) | {"overflow": self.overflow()}
 
     def resize(self, width: int) -> None:
         """Show the page on a screen as wide as that."""
@@ -167,10 +170,13 @@ class Reader:
         found: dict[str, list[str]] = self.page.evaluate(PRINTED)
         return found
 
-    def in_a_wide_font(self) -> dict[str, int]:
-        """By how many pixels the page is wider than its screen where its letters are wide."""
+    def overflow(self) -> int:
+        """By how many pixels the page that is open is wider than its screen."""
+        return int(self.page.evaluate(OVERFLOW))
+
+    def widen(self) -> None:
+        """Show the page that is open in a wide font."""
         self.page.add_style_tag(content=WIDE)
-        return {"overflow_in_a_wide_font": self.page.evaluate(OVERFLOW)}
 
 
 @contextmanager
@@ -206,18 +212,19 @@ def seen(browser: Browser, built_book: Path) -> dict[str, dict[str, Any]]:
             name = path.relative_to(built_book)
             if name.parts[0] in APART:
                 continue
-            facts = reader.look(path)
-            facts["axe"] = reader.violations(SHAPES)
-            facts |= reader.on_paper()
+            facts = reader.look(path) | reader.on_paper()
             reader.resize(phone)
             narrow = reader.laid_out()
             # Pages that list the package have no words for a sign; a page's text weighs.
             if listing := name.name in LONG or name.parent.name == "api":
                 for those_of in (facts, narrow):
                     those_of |= {"images_without_words": [], "bytes_too_many": 0}
-            narrow |= reader.in_a_wide_font()
+            reader.widen()
+            narrow["overflow_in_a_wide_font"] = reader.overflow()
             reader.resize(screen)
-            facts |= reader.in_a_wide_font()
+            facts["overflow_in_a_wide_font"] = reader.overflow()
+            reader.page.evaluate(SIGNS_AWAY)
+            facts["axe"] = reader.violations(SHAPES)
             facts |= {} if listing else reader.in_both_themes()
             found |= {f"{name} at {screen} px": facts, f"{name} at {phone} px": narrow}
     # To axe, which asks nothing of widths, a phone has what a screen has, but for the bar at the
@@ -283,5 +290,6 @@ def test_on_a_page_with_every_fault_each_is_seen(browser: Browser, tmp_path: Pat
     with reading(browser) as reader:
         facts = reader.look(page) | {"axe": reader.violations(SHAPES)} | reader.on_paper()
         reader.resize(SCREENS[0])
-        facts |= reader.in_a_wide_font() | reader.in_both_themes()
+        reader.widen()
+        facts |= {"overflow_in_a_wide_font": reader.overflow()} | reader.in_both_themes()
     assert not [fault for fault, found in facts.items() if not found]

@@ -112,7 +112,7 @@ def test_white_noise_theory_would_understate_the_error_of_a_run_with_memory(fits
 @pytest.mark.parametrize("floor", [True, False])
 def test_noise_alone_is_no_decay(runs, memory, floor):
     rng = np.random.default_rng(1)
-    n = 40
+    n = 30
     flat = [
         fit_decay(DENSE, 1 + 0.03 * remembering_noise(rng, DENSE, runs, memory), floor=floor)
         for _ in range(n)
@@ -183,7 +183,7 @@ def test_a_swing_that_goes_on_and_a_step_up_are_no_decay():
 
 
 def test_a_random_walk_of_one_run_is_seldom_a_decay():
-    rng, n = np.random.default_rng(10), 60
+    rng, n = np.random.default_rng(10), 40
     walks = 1 + 0.02 * rng.standard_normal((n, 120)).cumsum(1)
     found = [fit_decay(DENSE, walk).outcome for walk in walks]
     # Stated 1% of mistakes, 5% where noise wanders; it was one in five.
@@ -191,7 +191,7 @@ def test_a_random_walk_of_one_run_is_seldom_a_decay():
 
 
 def test_an_exponential_whose_noise_wanders_is_seldom_called_another_shape():
-    rng, n = np.random.default_rng(11), 40
+    rng, n = np.random.default_rng(11), 30
     found = [
         fit_decay(DENSE, records(rng, DENSE, 1, memory)[0]).outcome
         for memory in (0, 8, 60)

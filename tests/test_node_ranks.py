@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import socket
-from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -68,36 +67,46 @@ def attach_too_late(rank: int) -> dict[str, Tensor]:
     attach(model, "0", 1.0)  # which cannot see what holds the network
     with pytest.raises(ValueError, match="attached after DistributedDataParallel took"):
         wrapped(x(rank))
-    return {}
+    return {"refused": torch.tensor(True)}
 
 
-def work(rank: int, call: Callable[[int], dict[str, Tensor]], port: int, folder: str) -> None:
+CALLS = (select_and_step, train_a_little, attach_too_late)
+
+
+def work(rank: int, port: int, folder: str) -> None:
     torch.set_num_threads(1)
     os.environ |= {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port)}
     dist.init_process_group("gloo", rank=rank, world_size=2)
     try:
-        torch.save(call(rank), Path(folder) / f"{rank}.pt")
-        dist.barrier()
+        for call in CALLS:
+            torch.save(call(rank), Path(folder) / f"{call.__name__}-{rank}.pt")
+            dist.barrier()
     finally:
         dist.destroy_process_group()
 
 
-def on_two_ranks(
-    call: Callable[[int], dict[str, Tensor]], folder: Path
-) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
+@pytest.fixture(scope="module")
+def found(tmp_path_factory: pytest.TempPathFactory) -> dict[str, list[dict[str, Tensor]]]:
+    """What each call returned on the two ranks, by its name: processes take seconds to start."""
+    folder = tmp_path_factory.mktemp("ranks")
     with socket.socket() as s:
         s.bind(("127.0.0.1", 0))
         port = s.getsockname()[1]
-    mp.spawn(work, (call, port, str(folder)), nprocs=2)  # type: ignore[no-untyped-call]
-    a, b = (torch.load(folder / f"{rank}.pt", weights_only=True) for rank in range(2))
-    return a, b
+    mp.spawn(work, (port, str(folder)), nprocs=2)  # type: ignore[no-untyped-call]
+    return {
+        call.__name__: [
+            torch.load(folder / f"{call.__name__}-{rank}.pt", weights_only=True)
+            for rank in range(2)
+        ]
+        for call in CALLS
+    }
 
 
 @pytest.mark.shows("DistributedDataParallel")
 def test_each_rank_injects_the_values_it_selected_and_gradients_are_averaged(
-    tmp_path: Path,
+    found: dict[str, list[dict[str, Tensor]]],
 ) -> None:
-    a, b = on_two_ranks(select_and_step, tmp_path)
+    a, b = found["select_and_step"]
     assert torch.equal(a["samples"], b["samples"])  # a sample has the same on all ranks
     assert torch.equal(a["grad"], b["grad"])
     model, expected = network(), torch.zeros(8)
@@ -113,9 +122,9 @@ def test_each_rank_injects_the_values_it_selected_and_gradients_are_averaged(
 
 @pytest.mark.shows("DistributedDataParallel")
 def test_ranks_with_seeds_of_their_own_draw_noise_of_their_own_and_share_the_weights(
-    tmp_path: Path,
+    found: dict[str, list[dict[str, Tensor]]],
 ) -> None:
-    a, b = on_two_ranks(train_a_little, tmp_path)
+    a, b = found["train_a_little"]
     assert torch.equal(a["w_ni"], b["w_ni"])
     start = attach(network(), "0", 1.0, init_std=1.0).w_ni
     assert not torch.equal(a["w_ni"], start)
@@ -127,5 +136,7 @@ def test_ranks_with_seeds_of_their_own_draw_noise_of_their_own_and_share_the_wei
 
 
 @pytest.mark.shows("DistributedDataParallel")
-def test_a_node_that_comes_after_the_wrapper_is_refused(tmp_path: Path) -> None:
-    on_two_ranks(attach_too_late, tmp_path)
+def test_a_node_that_comes_after_the_wrapper_is_refused(
+    found: dict[str, list[dict[str, Tensor]]],
+) -> None:
+    assert found["attach_too_late"] == [{"refused": True}] * 2

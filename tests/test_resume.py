@@ -23,7 +23,7 @@ from nin.studies.resume import State
 from nin.studies.run import run_record, run_records
 from nin.studies.study import Shelf, check_writable, train_runs
 
-TINY = dataclasses.replace(FIG1, width=8, depth=1, batch_size=1000, epochs=6, evaluations=2).at(0.1)
+TINY = dataclasses.replace(FIG1, width=8, depth=1, batch_size=1000, epochs=4, evaluations=2).at(0.1)
 LOST = dataclasses.replace(TINY, sigma_eps=3e4)
 HANG = 600  # seconds
 

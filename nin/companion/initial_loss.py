@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from nin.curvature.local import LocalLoss
+from nin.curvature.local import LocalLoss, local_loss
 from nin.networks.attachment import one_node
 from nin.networks.data import Dataset
 from nin.studies.experiments import Experiment
@@ -25,4 +25,4 @@ def initial_loss(
     model = e.network().to(dtype)
     w_ni = one_node(model)[1].w_ni.detach()
     x, y = data.train_x[:samples].to(dtype), data.train_y[:samples]
-    return LocalLoss(model, e.layer, x, y, e.criterion().values), w_ni
+    return local_loss(model, e.layer, x, y, e.criterion()), w_ni

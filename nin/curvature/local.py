@@ -173,11 +173,13 @@ class LocalLoss:
             spectrum = torch.linalg.eigvalsh(_finite(self.mean_hessian().double()))
             return float(spectrum[0]), float(spectrum[-1])
 
-        def top(product: Callable[[Tensor], Tensor], least: float) -> float:
-            return top_eigenvalue(product, size, TOLERANCE, least=least)
+        def top(of: Callable[[Tensor], Tensor], least: float) -> float:
+            return top_eigenvalue(of, size, TOLERANCE, least=least)
+
+        product = self._mean_products()
 
         def apply(w: Tensor) -> Tensor:
-            return _finite(self.mean_product(w).double().cpu())
+            return _finite(product(w).double().cpu())
 
         # Many eigenvalues of <H> lie near 0 and an inner end never settles; shifted by the
         # spectral radius, either end is the largest in magnitude and settles in a few products.
@@ -203,18 +205,19 @@ class LocalLoss:
         if len(w) <= DENSE:
             rates, vectors = torch.linalg.eigh(_finite(self.mean_hessian().double().cpu()))
             return rates, (vectors.T @ unit).square()
+        product = self._mean_products()
         basis, size = [unit], 0.0
-        product = [_finite(self.mean_product(unit).double().cpu())]
+        moved = [_finite(product(unit).double().cpu())]
         while len(basis) < order:
-            V, v = torch.stack(basis), product[-1]
+            V, v = torch.stack(basis), moved[-1]
             size = max(size, float(v.norm()))
             for _ in range(2):  # once loses orthogonality to rounding
                 v = v - V.T @ (V @ v)
             if v.norm() <= _ROUNDING * size:
                 break
             basis.append(v / v.norm())
-            product.append(_finite(self.mean_product(basis[-1]).double().cpu()))
-        T = torch.stack(basis) @ torch.stack(product).T
+            moved.append(_finite(product(basis[-1]).double().cpu()))
+        T = torch.stack(basis) @ torch.stack(moved).T
         rates, vectors = torch.linalg.eigh((T + T.T) / 2)
         return rates, vectors[0].square()
 
@@ -233,9 +236,9 @@ class LocalLoss:
             return float(self.mean_hessian().diagonal().sum()), 0.0
         if draws < 2:
             raise ValueError(f"an estimate with an error needs draws >= 2, not {draws}")
-        shape = (draws, self._origin().shape[1])
+        shape, product = (draws, self._origin().shape[1]), self._mean_products()
         signs = torch.randint(2, shape, generator=generator(seed, "trace")).mul(2).sub(1).float()
-        found = torch.stack([sign @ self.mean_product(sign).cpu().float() for sign in signs])
+        found = torch.stack([sign @ product(sign).cpu().float() for sign in signs])
         return float(found.mean()), float(found.std() / draws**0.5)
 
     def _values(self, shift: Tensor | None) -> Tensor:
@@ -248,6 +251,11 @@ class LocalLoss:
     def _products(self, directions: Tensor) -> Tensor:
         """Return H w of each sample for each direction, (directions, batch, features)."""
         return vmap(self.product)(directions.to(self._origin()))
+
+    def _mean_products(self) -> Callable[[Tensor], Tensor]:
+        """Return `mean_product` for many directions in turn: where it is taken is asked once."""
+        origin = self._origin()
+        return lambda w: self.gradient_and_product(w, origin)[1].mean(0)
 
     def _origin(self) -> Tensor:
         """Return a zero shift, (batch, features)."""

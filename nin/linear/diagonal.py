@@ -119,7 +119,8 @@ def train_diagonal(
 def _measure(v, u, c, k, setting, end, peaks):  # type: ignore[no-untyped-def]
     """Put |n|, |v| and the mean noisy loss of each coordinate by itself into `end`, (3, D)."""
     _, M, sigma_x, sigma_eps, _, _, _ = setting
-    end[0] = 0.0
+    for d in range(len(v)):  # an array's slice takes numba four seconds to compile
+        end[0, d] = 0.0
     for i in range(len(c)):
         end[0, k[i]] += c[i] * c[i]
     for d in range(len(v)):
@@ -138,7 +139,7 @@ def _run(states, v, u, c, m, k, j, setting, start, peaks, end, diverged):  # typ
     for r in range(len(v)):
         state = states[r]
         _measure(v[r], u[r], c[r], k, setting, start[r], peaks[r])
-        end[r] = start[r]
+        _measure(v[r], u[r], c[r], k, setting, end[r], peaks[r])
         for _ in range(steps):
             for p in range(P):
                 q[p] = 0.0

@@ -12,7 +12,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
-from scipy.special import expit, logsumexp, ndtr, softmax
+from scipy.special import expit, ndtr
 
 from nin.linear.border_formulas import LayerBorders, layer_borders
 from nin.runs.averages import Array
@@ -161,21 +161,23 @@ def train_on_noise(
         |w_ni| and the loss before each step, (steps, runs) each; not finite once a run diverged.
     """
     layers = [np.stack(w) for w in zip(*(net.weights(int(k)) for k in seeds), strict=True)]
-    batches = [net.samples(int(k), steps) for k in seeds]
+    units, labels, weights = zip(*(net.samples(int(k), steps) for k in seeds), strict=True)
     act, slope = ACTIVATIONS[net.activation]
     norms, losses = np.full((2, steps, len(seeds)), np.nan)
-    weight = batches[0][2]
+    weight = weights[0]
     homogeneous = net.activation == "relu" and not net.constant
     with np.errstate(all="ignore"):  # a diverged run overflows; the others do not notice
         for t in range(steps):
-            unit = np.stack([b[0][t % len(b[0])] for b in batches])
-            y = np.stack([b[1][t % len(b[1])] for b in batches])
-            if homogeneous:
-                rays = np.maximum(np.stack([-unit, unit], -1), 0)  # (runs, samples, 2)
-                unit = np.broadcast_to([-1.0, 1.0], (len(unit), 2))
-            eps = unit * np.asarray(sigma_eps)[:, None]
-            h = [np.stack([eps, np.full_like(eps, net.constant)], -1)]
-            z = []
+            if t == 0 or len(units[0]) > 1:  # else all steps have one batch
+                unit, y = (
+                    np.stack([of[t % len(of)] for of in all_of]) for all_of in (units, labels)
+                )
+                if homogeneous:
+                    rays = np.maximum(np.stack([-unit, unit], -1), 0)  # (runs, samples, 2)
+                    unit = np.broadcast_to([-1.0, 1.0], (len(unit), 2))
+                eps = unit * np.asarray(sigma_eps)[:, None]
+                inputs = np.stack([eps, np.full_like(eps, net.constant)], -1)
+            h, z = [inputs], []
             for w in layers[:-1]:
                 z.append(h[-1] @ w)
                 h.append(act(z[-1]))
@@ -198,7 +200,10 @@ def train_on_noise(
 def _loss(net: NoiseNet, out: Array, y: Array) -> tuple[Array, Array]:
     """Return each sample's loss and its derivative by the outputs, labels averaged over."""
     if net.loss == "ce":
-        return logsumexp(out, -1) - (out * y).sum(-1), softmax(out, -1) - y
+        top = out.max(-1, keepdims=True)  # SciPy's logsumexp takes half of all time here
+        powers = np.exp(out - top)
+        total = powers.sum(-1, keepdims=True)
+        return (np.log(total) + top)[..., 0] - (out * y).sum(-1), powers / total - y
     squares = (out**2 - 2 * out * y + y.sum(-1, keepdims=True) / net.d_out).sum(-1)
     return squares / net.d_out, 2 * (out - y) / net.d_out
 

@@ -116,7 +116,8 @@ def _descend(u, v, y, eta, loss, lam):  # type: ignore[no-untyped-def]
         part = eta * miss / np.sqrt(n)
         for i in range(n):
             u[i], v[i] = u[i] - part * v[i], v[i] - part * u[i]
-    loss[t:], lam[t:] = loss[t], lam[t]
+    for later in range(t + 1, last + 1):  # an array's slice takes numba four seconds to compile
+        loss[later], lam[later] = loss[t], lam[t]
 
 
 def follow_map(runs: WideRuns) -> tuple[Array, Array]:

@@ -184,7 +184,8 @@ def _against_stretched(t: Array, y: Array, floor: bool, fit: _Weighted) -> float
     def left(log_beta: float) -> float:
         return DecayModel(t ** np.exp(log_beta), floor).fit(y, whiten)[2]
 
-    beta = float(np.exp(optimize.minimize_scalar(left, bounds=(-1.6, 1.1), method="bounded").x))
+    about = {"bounds": (-1.6, 1.1), "method": "bounded", "options": {"xatol": 1e-3}}
+    beta = float(np.exp(optimize.minimize_scalar(left, **about).x))
     other = DecayModel(t**beta, floor)
     rest = y - other.curve(*other.fit(y, whiten)[:2])
     bent = regress(t, rest, fit.columns, mixed_noise(y - rest, fit.ratio))

@@ -206,15 +206,15 @@ def fit_decay(
         several = len(run) > 1
         return fit_several(since, run, floor) if several else fit_single(since, run[0], floor)
 
-    plain = fitted(False)
-    found = fitted(True) if floor else plain
+    found = fitted(floor)
     floor_at = floor_of(found.rate, found.linear)
     amplitude = float(found.curve[0]) - floor_at
     rms = float(np.sqrt(((values.mean(0) / scale - found.curve) ** 2).mean()))
     misfit = rms / abs(amplitude) if amplitude else float("inf")
     outcome = _judged(found, significance)
     if outcome is Outcome.NO_DECAY:
-        found, floor_at, amplitude = plain, 0.0, float(plain.curve[0])
+        found = fitted(False) if floor else found
+        floor_at, amplitude = 0.0, float(found.curve[0])
     return DecayFit(
         outcome=outcome,
         rate=found.rate / span,
