@@ -16,6 +16,7 @@ from typing import Any
 import numpy as np
 import pytest
 from test_study import SIZES, TINY1, TINY2
+from test_sweep import HANG, wait_until
 
 from nin.__main__ import main
 from nin.studies import away
@@ -38,7 +39,6 @@ distributed = pytest.importorskip("distributed")
 pytestmark = pytest.mark.filterwarnings("ignore:`torch.jit.script` is:FutureWarning")
 
 ROOT = Path(__file__).resolve().parents[1]
-HANG = 600  # seconds; two workers import for minutes on a busy machine
 needs_proc = pytest.mark.skipif(
     not Path("/proc/self/cwd").exists(), reason="no name for a folder that means others elsewhere"
 )
@@ -98,13 +98,6 @@ def only_here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A folder under a name by which the workers, who stand elsewhere, would find another."""
     monkeypatch.chdir(tmp_path)
     return Path("/proc/self/cwd/records")
-
-
-def wait_until(what: Callable[[], object]) -> None:
-    end = time.monotonic() + HANG
-    while not what():
-        assert time.monotonic() < end, "nothing happened for many minutes"
-        time.sleep(0.05)
 
 
 # ---- the same bits

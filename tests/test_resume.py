@@ -13,6 +13,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from test_sweep import HANG
 
 from nin.runs.history import History
 from nin.studies import resume
@@ -25,7 +26,6 @@ from nin.studies.study import Shelf, check_writable, train_runs
 
 TINY = dataclasses.replace(FIG1, width=8, depth=1, batch_size=1000, epochs=4, evaluations=2).at(0.1)
 LOST = dataclasses.replace(TINY, sigma_eps=3e4)
-HANG = 600  # seconds
 
 
 @pytest.fixture(autouse=True)
