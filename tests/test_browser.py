@@ -70,21 +70,24 @@ PRINTED = """() => ({
     .map(button => button.outerHTML),
 })"""
 AXE = (Path(axe_playwright_python.__file__).parent / "axe.min.js").read_text(encoding="utf8")
-VIOLATIONS = """async rules => (await axe.run(document, { resultTypes: ["violations"], ...rules }))
+# Axe would fetch the styles too, which a file may not, for a rule that is off by default.
+VIOLATIONS = """async rules => (await axe.run(document,
+    { resultTypes: ["violations"], preload: { assets: ["media"] }, ...rules }))
   .violations.flatMap(v => v.nodes.map(node => `${v.id}: ${node.target} ${node.failureSummary}`))"""
 COLORS = ["color-contrast", "link-in-text-block"]
 """The rules whose answer depends on the theme."""
 SHAPES = {"rules": {rule: {"enabled": False} for rule in COLORS}}
 """All others that are on by default."""
 # Words that look alike in boxes that look alike have one contrast, on whichever page: the first of
-# them stay. It returns what it had not seen on pages before.
+# them stay. It returns what it had not seen on pages before. The signs of equations, thousands of
+# elements, come from styles, where axe sees no words.
 FIRST_OF_A_KIND = """known => {
+  document.querySelectorAll("mjx-container").forEach(equation => equation.replaceChildren());
   const kinds = new Map(known.map((kind, i) => [kind, i])), repeated = new Set();
   const walk = (element, above) => {
     const { color, backgroundColor, fontSize, fontWeight } = getComputedStyle(element);
-    const sign = element.localName.startsWith("mjx-");  // its class is that of a letter
-    const kind = [above, element.localName, sign || element.className, color, backgroundColor,
-      fontSize, fontWeight].join();
+    const kind = [above, element.localName, element.className, color, backgroundColor, fontSize,
+      fontWeight].join();
     const seen = kinds.has(kind);
     if (!seen && element.checkVisibility()) kinds.set(kind, kinds.size);
     for (const child of element.children) walk(child, kinds.get(kind));
@@ -95,9 +98,6 @@ FIRST_OF_A_KIND = """known => {
   repeated.forEach(element => element.remove());
   return [...kinds.keys()].slice(known.length);
 }"""
-# Axe sees no text in the signs of an equation, thousands of elements: what a few pages are asked
-# with them, all are asked without.
-SIGNS_AWAY = "document.querySelectorAll('mjx-container').forEach(e => e.replaceChildren())"
 STILL = "*, *::before, *::after { transition: none !important; animation: none !important; }"
 
 
@@ -212,7 +212,7 @@ def seen(browser: Browser, built_book: Path) -> dict[str, dict[str, Any]]:
             name = path.relative_to(built_book)
             if name.parts[0] in APART:
                 continue
-            facts = reader.look(path) | reader.on_paper()
+            facts = reader.look(path) | {"axe": reader.violations(SHAPES)} | reader.on_paper()
             reader.resize(phone)
             narrow = reader.laid_out()
             # Pages that list the package have no words for a sign; a page's text weighs.
@@ -223,8 +223,6 @@ def seen(browser: Browser, built_book: Path) -> dict[str, dict[str, Any]]:
             narrow["overflow_in_a_wide_font"] = reader.overflow()
             reader.resize(screen)
             facts["overflow_in_a_wide_font"] = reader.overflow()
-            reader.page.evaluate(SIGNS_AWAY)
-            facts["axe"] = reader.violations(SHAPES)
             facts |= {} if listing else reader.in_both_themes()
             found |= {f"{name} at {screen} px": facts, f"{name} at {phone} px": narrow}
     # To axe, which asks nothing of widths, a phone has what a screen has, but for the bar at the

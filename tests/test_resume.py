@@ -140,7 +140,7 @@ def test_a_state_is_gone_on_from_and_its_seconds_count(
     state = State(tmp_path / f"{path.name.removeprefix('.state-')}.npz", TINY)
     state.load([TINY.network()], "cpu")
     record = run_record(TINY, Shelf(tmp_path, ""))
-    assert begun == [2, 3, 4, 5]
+    assert begun == list(range(2, TINY.epochs))
     assert 0 < state.seconds <= float(record.made["seconds"]) + 0.05  # it is rounded
     assert not path.exists()
 
