@@ -33,7 +33,7 @@ pdf: book  ## print the book into _build/book.pdf (with the machine's Chromium)
 	$(BIN)/python book/_ext/print_book.py
 
 test: data  ## run every test: package, doctests, chapters, heavy pages run small, built book
-	$(BIN)/python -m pytest --numprocesses 3 --max-worker-restart 0 \
+	$(BIN)/python -m pytest --numprocesses 4 --max-worker-restart 0 \
 	  --dist loadfile --no-loadscope-reorder
 
 lint: $(STAMP)  ## check style, format, types and the direction of imports
